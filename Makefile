@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What people type. Each target calls one tool, which sets up what it needs. The
+# kernel's make does not see this file: it reads Kbuild.
+
+.DEFAULT_GOAL := help
+
+# What tools/testing/selftests/lib.mk links there.
+links := kselftest kselftest.h kselftest_harness.h run_kselftest.sh
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+build: ## build pmem_dax.ko for Debian's stock kernel
+	@tools/testing/vm/kmake -q build modules
+
+clean: ## remove what was built
+	@tools/testing/vm/kmake -q clean clean
+	@rm -rf build $(addprefix tools/testing/selftests/,$(links))
+
+lint: ## check style, lints and documentation
+	@tools/testing/lint
+
+doc: ## make the documentation of the Rust crates
+	@tools/testing/doc
+
+host-test: ## run the tests that need no kernel
+	@tools/testing/host
+
+check: ## run every test, in virtual machines where it takes one
+	@tools/testing/check
+
+demo: ## show a DAX mapping at work, in a virtual machine
+	@tools/testing/demo/run
+
+bench: build ## measure pmem_dax and its peers, in instructions
+	@tools/testing/bench/run
+
+shell: build ## open a shell in a virtual machine, with pmem devices of each kind
+	@tools/testing/vm/run --all-devices --shell
+
+clean-cache: ## remove the build root, which takes five minutes to make again
+	@rm -rf --one-file-system "$${XDG_CACHE_HOME:-$$HOME/.cache}/pmem-dax"
+
+.PHONY: help build clean lint doc host-test check demo bench shell clean-cache

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the scripts of this directory share: where things are, how progress and
+# failure are told, and how a command runs inside the build root.
+
+set -euo pipefail
+
+VM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+TOP=$(cd "$VM_DIR/../../.." && pwd)
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/pmem-dax
+
+# The build root's name is a hash of everything that decides what is in it.
+ROOT_KEY=$(cat "$VM_DIR/build-root" "$VM_DIR/packages" | sha256sum | cut -c1-16)
+ROOT=$CACHE/root-$ROOT_KEY
+
+# step TEXT: one progress line, with the seconds since the script began.
+step() {
+	printf '[%4ds] %s\n' "$SECONDS" "$*"
+}
+
+# die TEXT...: the error, one line per argument, and the end.
+die() {
+	printf 'pmem_dax: %s\n' "$@" >&2
+	exit 1
+}
+
+# logged NAME COMMAND...: run COMMAND with its output in a log; show the log's
+# end only if it fails.
+logged() {
+	local log=$CACHE/log/$1.log
+
+	shift
+	mkdir -p "$CACHE/log"
+	if ! "$@" >"$log" 2>&1 </dev/null; then
+		tail -n 25 "$log" >&2
+		die "failed: $*" "the whole output is in $log"
+	fi
+}
+
+# in_root DIR COMMAND...: run COMMAND in the root DIR, with /proc and /dev there
+# and this checkout at /pmem_dax. The mounts and every process end with it, so
+# an interrupted run leaves nothing.
+in_root() {
+	local dir=$1
+
+	shift
+	mkdir -p "$dir/pmem_dax"
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	unshare --mount --propagation private --pid --fork --kill-child \
+		sh -ec '
+			root=$1 top=$2
+			shift 2
+			mount -t proc proc "$root/proc"
+			mount --rbind /dev "$root/dev"
+			mount --bind "$top" "$root/pmem_dax"
+			exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+				LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+				DEBIAN_FRONTEND=noninteractive \
+				chroot "$root" "$@"
+		' sh "$dir" "$TOP" "$@"
+}
