@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The headers that pmem_bindings is made from. Those of the nd bus are private:
+ * they come from the kernel's source, nothing of them is copied.
+ */
+
+#include <linux/badblocks.h>
+#include <linux/dax.h>
+#include <linux/libnvdimm.h>
+#include <linux/nd.h>
+#include <linux/pseudo_fs.h>
+#include "btt.h"
+#include "nd.h"
+#include "pfn.h"
+
+#include "../helpers/helpers.h"
+
+/* Macros with casts, and members of enums without a name, are not seen otherwise. */
+const blk_features_t PMEM_CONST_BLK_FEAT_WRITE_CACHE = BLK_FEAT_WRITE_CACHE;
+const blk_features_t PMEM_CONST_BLK_FEAT_FUA = BLK_FEAT_FUA;
+const blk_features_t PMEM_CONST_BLK_FEAT_SYNCHRONOUS = BLK_FEAT_SYNCHRONOUS;
+const blk_mode_t PMEM_CONST_BLK_OPEN_READ = BLK_OPEN_READ;
+const fop_flags_t PMEM_CONST_FOP_BUFFER_RASYNC = FOP_BUFFER_RASYNC;
+const fop_flags_t PMEM_CONST_FOP_MMAP_SYNC = FOP_MMAP_SYNC;
+const unsigned long PMEM_CONST_ND_DRIVER_NAMESPACE_IO = ND_DRIVER_NAMESPACE_IO;
+const unsigned long PMEM_CONST_ND_DRIVER_NAMESPACE_PMEM = ND_DRIVER_NAMESPACE_PMEM;
+const unsigned int PMEM_CONST_IOCB_ATOMIC = IOCB_ATOMIC;

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/set_memory.h>
+#include <linux/string.h>
+#include "helpers.h"
+#include "nd.h"
+
+unsigned int pmem_helper_bio_op(const struct bio *bio)
+{
+	return bio_op(bio);
+}
+
+bool pmem_helper_bio_has_data(struct bio *bio)
+{
+	return bio_has_data(bio);
+}
+
+struct bio_vec pmem_helper_bio_iter_iovec(struct bio *bio, struct bvec_iter iter)
+{
+	return bio_iter_iovec(bio, iter);
+}
+
+void pmem_helper_bio_advance_iter_single(struct bio *bio, struct bvec_iter *iter,
+					 unsigned int bytes)
+{
+	bio_advance_iter_single(bio, iter, bytes);
+}
+
+bool pmem_helper_blk_queue_io_stat(struct request_queue *q)
+{
+	return blk_queue_io_stat(q);
+}
+
+void pmem_helper_bio_end_io_acct(struct bio *bio, unsigned long start_time)
+{
+	bio_end_io_acct(bio, start_time);
+}
+
+int pmem_helper_dev_to_node(struct device *dev)
+{
+	return dev_to_node(dev);
+}
+
+void pmem_helper_file_accessed(struct file *file)
+{
+	file_accessed(file);
+}
+
+ssize_t pmem_helper_generic_write_sync(struct kiocb *iocb, ssize_t count)
+{
+	return generic_write_sync(iocb, count);
+}
+
+unsigned long pmem_helper_ftrace_regs_get_argument(struct ftrace_regs *fregs,
+						   unsigned int n)
+{
+	return ftrace_regs_get_argument(fregs, n);
+}
+
+void pmem_helper_zone_device_folio_init(struct folio *folio,
+					struct dev_pagemap *pgmap,
+					unsigned int order)
+{
+	zone_device_folio_init(folio, pgmap, order);
+}
+
+struct page *pmem_helper_pfn_to_page(unsigned long pfn)
+{
+	return pfn_to_page(pfn);
+}
+
+void *pmem_helper_page_address(struct page *page)
+{
+	return page_address(page);
+}
+
+struct folio *pmem_helper_pfn_folio(unsigned long pfn)
+{
+	return pfn_folio(pfn);
+}
+
+void pmem_helper_set_page_count(struct page *page, int count)
+{
+	set_page_count(page, count);
+}
+
+void pmem_helper_get_page(struct page *page)
+{
+	get_page(page);
+}
+
+int pmem_helper_folio_ref_count(const struct folio *folio)
+{
+	return folio_ref_count(folio);
+}
+
+int pmem_helper_folio_mapcount(const struct folio *folio)
+{
+	return folio_mapcount(folio);
+}
+
+void pmem_helper_SetPageHWPoison(struct page *page)
+{
+	SetPageHWPoison(page);
+}
+
+bool pmem_helper_TestClearPageHWPoison(struct page *page)
+{
+	return TestClearPageHWPoison(page);
+}
+
+bool pmem_helper_pmd_none(pmd_t pmd)
+{
+	return pmd_none(pmd);
+}
+
+bool pmem_helper_pmd_trans_huge(pmd_t pmd)
+{
+	return pmd_trans_huge(pmd);
+}
+
+resource_size_t pmem_helper_nd_info_block_reserve(void)
+{
+	return nd_info_block_reserve();
+}
+
+int pmem_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
+				  resource_size_t offset, void *buf, size_t size,
+				  unsigned long flags)
+{
+	return nvdimm_read_bytes(ndns, offset, buf, size, flags);
+}
+
+void pmem_helper_percpu_ref_put_many(struct percpu_ref *ref, unsigned long nr)
+{
+	percpu_ref_put_many(ref, nr);
+}
+
+void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs)
+{
+	ratelimit_default_init(rs);
+}
+
+int pmem_helper_clear_mce_nospec(unsigned long pfn)
+{
+	return clear_mce_nospec(pfn);
+}
+
+void pmem_helper_memcpy_flushcache(void *dst, const void *src, size_t cnt)
+{
+	memcpy_flushcache(dst, src, cnt);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * C that Rust cannot call: inline functions and macros, wrapped one to one. No
+ * branch and no logic is to be found here. Sorted by header.
+ */
+
+#ifndef _PMEM_DAX_HELPERS_H
+#define _PMEM_DAX_HELPERS_H
+
+#include <linux/bio.h>
+#include <linux/blkdev.h>
+#include <linux/dax.h>
+#include <linux/ftrace.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/nd.h>
+#include <linux/ratelimit.h>
+#include <linux/uio.h>
+
+/* linux/bio.h */
+unsigned int pmem_helper_bio_op(const struct bio *bio);
+bool pmem_helper_bio_has_data(struct bio *bio);
+struct bio_vec pmem_helper_bio_iter_iovec(struct bio *bio, struct bvec_iter iter);
+void pmem_helper_bio_advance_iter_single(struct bio *bio, struct bvec_iter *iter,
+					 unsigned int bytes);
+
+/* linux/blkdev.h */
+bool pmem_helper_blk_queue_io_stat(struct request_queue *q);
+void pmem_helper_bio_end_io_acct(struct bio *bio, unsigned long start_time);
+
+/* linux/device.h */
+int pmem_helper_dev_to_node(struct device *dev);
+
+/* linux/fs.h */
+void pmem_helper_file_accessed(struct file *file);
+ssize_t pmem_helper_generic_write_sync(struct kiocb *iocb, ssize_t count);
+
+/* linux/ftrace.h */
+unsigned long pmem_helper_ftrace_regs_get_argument(struct ftrace_regs *fregs,
+						   unsigned int n);
+
+/* linux/memremap.h */
+void pmem_helper_zone_device_folio_init(struct folio *folio,
+					struct dev_pagemap *pgmap,
+					unsigned int order);
+
+/* linux/mm.h */
+struct page *pmem_helper_pfn_to_page(unsigned long pfn);
+void *pmem_helper_page_address(struct page *page);
+struct folio *pmem_helper_pfn_folio(unsigned long pfn);
+void pmem_helper_set_page_count(struct page *page, int count);
+void pmem_helper_get_page(struct page *page);
+int pmem_helper_folio_ref_count(const struct folio *folio);
+int pmem_helper_folio_mapcount(const struct folio *folio);
+void pmem_helper_SetPageHWPoison(struct page *page);
+bool pmem_helper_TestClearPageHWPoison(struct page *page);
+bool pmem_helper_pmd_none(pmd_t pmd);
+bool pmem_helper_pmd_trans_huge(pmd_t pmd);
+
+/* linux/nd.h, drivers/nvdimm/nd.h */
+resource_size_t pmem_helper_nd_info_block_reserve(void);
+int pmem_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
+				  resource_size_t offset, void *buf, size_t size,
+				  unsigned long flags);
+
+/* linux/percpu-refcount.h */
+void pmem_helper_percpu_ref_put_many(struct percpu_ref *ref, unsigned long nr);
+
+/* linux/ratelimit.h */
+void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs);
+
+/* linux/set_memory.h */
+int pmem_helper_clear_mce_nospec(unsigned long pfn);
+
+/* linux/string.h */
+void pmem_helper_memcpy_flushcache(void *dst, const void *src, size_t cnt);
+
+#endif /* _PMEM_DAX_HELPERS_H */
