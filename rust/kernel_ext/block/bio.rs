@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Block I/O as it is submitted.
+//!
+//! C header: [`include/linux/bio.h`](srctree/include/linux/bio.h)
+
+use crate::{
+    bindings,
+    units::{
+        Sector,
+        PAGE_SIZE, //
+    }, //
+};
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
+use kernel::prelude::*;
+
+/// A bio that was handed to a driver, which has to end it.
+///
+/// One that is dropped ends with an I/O error: whoever waits for it is told.
+///
+/// # Invariants
+///
+/// `bio` was submitted to us and has not ended.
+pub struct Bio {
+    bio: NonNull<bindings::bio>,
+}
+
+impl Bio {
+    /// # Safety
+    ///
+    /// `bio` was submitted to the caller, who gives it away.
+    #[inline]
+    pub(crate) unsafe fn from_raw(bio: NonNull<bindings::bio>) -> Self {
+        // INVARIANT: By this function's requirements.
+        Self { bio }
+    }
+
+    #[inline]
+    fn as_raw(&self) -> *mut bindings::bio {
+        self.bio.as_ptr()
+    }
+
+    #[inline]
+    fn has_flag(&self, bit: u32) -> bool {
+        // SAFETY: By the type's invariants.
+        unsafe { (*self.as_raw()).bi_opf & (1 << bit) != 0 }
+    }
+
+    /// Whether what was completed before is to be durable before it starts: REQ_PREFLUSH.
+    #[inline]
+    pub fn is_preflush(&self) -> bool {
+        self.has_flag(bindings::req_flag_bits___REQ_PREFLUSH)
+    }
+
+    /// Whether it is to be durable when it ends: REQ_FUA.
+    #[inline]
+    pub fn is_fua(&self) -> bool {
+        self.has_flag(bindings::req_flag_bits___REQ_FUA)
+    }
+
+    /// Whether it moves data.
+    #[inline]
+    pub fn has_data(&self) -> bool {
+        // SAFETY: By the type's invariants.
+        unsafe { bindings::bio_has_data(self.as_raw()) }
+    }
+
+    /// Whether it moves data to the device.
+    #[inline]
+    pub fn is_write(&self) -> bool {
+        // C: op_is_write.
+        // SAFETY: By the type's invariants.
+        unsafe { bindings::bio_op(self.as_raw()) & 1 != 0 }
+    }
+
+    /// Calls `f` with each segment and the sector it is for, until one fails.
+    ///
+    /// C: `bio_for_each_segment`.
+    #[inline]
+    pub fn for_each_segment(
+        &mut self,
+        mut f: impl FnMut(Sector, &mut Segment<'_>) -> Result,
+    ) -> Result {
+        // SAFETY: By the type's invariants. A copy is walked: C wants the bio as it was.
+        let mut iter = unsafe { (*self.as_raw()).bi_iter };
+
+        while iter.bi_size != 0 {
+            // SAFETY: `iter` is at a segment, as it has bytes left.
+            let vec = unsafe { bindings::bio_iter_iovec(self.as_raw(), iter) };
+            // INVARIANT: The pages of a bio stay valid until it ends.
+            let mut segment = Segment {
+                vec,
+                _bio: PhantomData,
+            };
+
+            f(Sector(iter.bi_sector), &mut segment)?;
+            // SAFETY: The segment has as many bytes.
+            unsafe { bindings::bio_advance_iter_single(self.as_raw(), &mut iter, vec.bv_len) };
+        }
+        Ok(())
+    }
+
+    /// Counts it in the statistics of the disk, if they are on.
+    #[inline]
+    pub fn start_accounting(&self) -> Option<Accounting> {
+        // SAFETY: By the type's invariants the bio has a device, whose queue is valid.
+        let counted =
+            unsafe { bindings::blk_queue_io_stat((*(*(*self.as_raw()).bi_bdev).bd_disk).queue) };
+
+        if !counted {
+            return None;
+        }
+        // SAFETY: By the type's invariants.
+        Some(Accounting(unsafe {
+            bindings::bio_start_io_acct(self.as_raw())
+        }))
+    }
+
+    /// Ends what [`start_accounting`](Self::start_accounting) began.
+    #[inline]
+    pub fn end_accounting(&self, accounting: Option<Accounting>) {
+        if let Some(Accounting(start)) = accounting {
+            // SAFETY: By the type's invariants.
+            unsafe { bindings::bio_end_io_acct(self.as_raw(), start) };
+        }
+    }
+
+    /// Ends it.
+    ///
+    /// C: `bio_endio`.
+    #[inline]
+    pub fn end(self, result: Result) {
+        let this = ManuallyDrop::new(self);
+
+        if let Err(e) = result {
+            // SAFETY: It has no requirements.
+            let status = unsafe { bindings::errno_to_blk_status(e.to_errno()) };
+            // SAFETY: By the type's invariants.
+            unsafe { (*this.as_raw()).bi_status = status };
+        }
+        // SAFETY: By the type's invariants it has not ended, and we forget it.
+        unsafe { bindings::bio_endio(this.as_raw()) };
+    }
+
+    /// Gives it to C, which ends it.
+    #[inline]
+    pub(crate) fn into_raw(self) -> *mut bindings::bio {
+        ManuallyDrop::new(self).as_raw()
+    }
+}
+
+impl Drop for Bio {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants it has not ended. The new owner is the only one, as
+        // `self` is not used after.
+        unsafe { Self::from_raw(self.bio) }.end(Err(EIO));
+    }
+}
+
+/// I/O that is being counted.
+#[must_use]
+pub struct Accounting(c_ulong);
+
+/// A part of a bio, in physically contiguous pages.
+///
+/// # Invariants
+///
+/// The pages of `vec` are valid for `'a`.
+pub struct Segment<'a> {
+    vec: bindings::bio_vec,
+    _bio: PhantomData<&'a ()>,
+}
+
+impl Segment<'_> {
+    /// The number of bytes.
+    #[inline]
+    pub fn len(&self) -> u64 {
+        u64::from(self.vec.bv_len)
+    }
+
+    /// Whether there are no bytes in it.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.vec.bv_len == 0
+    }
+
+    /// Calls `f` with the address, the offset and the length of each page's part, until one fails;
+    /// the first part is for `offset`.
+    #[inline]
+    pub(crate) fn for_each_page(
+        &mut self,
+        offset: u64,
+        mut f: impl FnMut(*mut u8, u64, usize) -> Result,
+    ) -> Result {
+        const PAGE: usize = PAGE_SIZE as usize;
+        let mut offset = offset;
+        let mut in_page = self.vec.bv_offset as usize;
+        let mut left = self.vec.bv_len as usize;
+        // A segment may start behind the first page of its folio.
+        let mut page = self.vec.bv_page.wrapping_add(in_page / PAGE);
+        in_page %= PAGE;
+
+        while left > 0 {
+            let len = left.min(PAGE - in_page);
+            // SAFETY: By the type's invariants the page is valid.
+            let address = unsafe { bindings::kmap_local_page(page) }.cast::<u8>();
+            let result = f(address.wrapping_add(in_page), offset, len);
+
+            // SAFETY: It was mapped above, last.
+            unsafe { bindings::kunmap_local(address.cast()) };
+            result?;
+            offset = offset.checked_add(len as u64).ok_or(EIO)?;
+            left -= len;
+            in_page = 0;
+            page = page.wrapping_add(1);
+        }
+        Ok(())
+    }
+}

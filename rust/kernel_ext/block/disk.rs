@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Disks that are handed bios as they are submitted.
+//!
+//! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use crate::{
+    badblocks::Badblocks,
+    bindings,
+    block::bio::Bio,
+    module::THIS_MODULE,
+    units::{
+        Sector,
+        PAGE_SIZE, //
+    }, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::{
+        self,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    },
+};
+use kernel::{
+    device,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    id_pool::IdPool,
+    new_mutex,
+    prelude::*,
+    static_lock_class,
+    sync::{
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    },
+    types::ForeignOwnable,
+};
+
+/// A block major number, with the minors of up to 4096 disks.
+///
+/// Each disk has 256 minors, so all its partitions are on this major too, whereas the numbers of a
+/// disk without a major of its own are shared with every other driver.
+#[pin_data(PinnedDrop)]
+pub struct Major {
+    number: u32,
+    name: &'static CStr,
+    #[pin]
+    disks: Mutex<IdPool>,
+}
+
+const MINORS: u32 = 256;
+const MAX_DISKS: usize = (1 << bindings::MINORBITS) / MINORS as usize;
+
+impl Major {
+    /// Takes a free number, which shows in `/proc/devices`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if none is free, `ENOMEM`.
+    pub fn new(name: &'static CStr) -> Result<Arc<Self>> {
+        let disks = IdPool::with_capacity(MAX_DISKS, GFP_KERNEL)?;
+        // SAFETY: `name` lives for ever; block/genhd.c: __register_blkdev copies it.
+        let number = unsafe { bindings::__register_blkdev(0, name.as_char_ptr(), None) };
+
+        to_result(number.min(0))?;
+        let number = number.unsigned_abs();
+        Arc::pin_init(
+            pin_init!(Self {
+                number,
+                name,
+                disks <- new_mutex!(disks),
+            }),
+            GFP_KERNEL,
+        )
+        .inspect_err(|_| {
+            // SAFETY: It was registered above.
+            unsafe { bindings::unregister_blkdev(number, name.as_char_ptr()) };
+        })
+    }
+
+    /// The number.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Major {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: `new` registered it; each disk holds a reference of `self`.
+        unsafe { bindings::unregister_blkdev(self.number, self.name.as_char_ptr()) };
+    }
+}
+
+/// The minors of one disk.
+struct Minors {
+    major: Arc<Major>,
+    index: usize,
+}
+
+impl Minors {
+    fn new(major: &Arc<Major>) -> Result<Self> {
+        let index = major
+            .disks
+            .lock()
+            .find_unused_id(0)
+            .ok_or(ENOSPC)?
+            .acquire();
+        let minors = Self {
+            major: major.clone(),
+            index,
+        };
+
+        // The pool may be larger than was asked for.
+        if index >= MAX_DISKS {
+            return Err(ENOSPC);
+        }
+        Ok(minors)
+    }
+
+    fn first(&self) -> c_int {
+        (self.index * MINORS as usize) as c_int
+    }
+}
+
+impl Drop for Minors {
+    fn drop(&mut self) {
+        self.major.disks.lock().release_id(self.index);
+    }
+}
+
+/// The operations of a disk. The implementor is the disk's data, and lives until nobody has the
+/// disk open any more, which may be long after the disk was removed.
+pub trait Operations: Send + Sync + Sized + 'static {
+    /// Handles a bio. Called only while the disk is registered. May sleep.
+    fn submit_bio(&self, bio: Bio);
+
+    /// The last opener of the disk and its partitions closed it. May sleep; no one can open it
+    /// meanwhile.
+    fn last_close(&self);
+
+    /// The user wants the disk or a partition to be read-only. May sleep.
+    fn make_read_only(&self) -> Result;
+
+    /// The bad sectors, which show in sysfs as `badblocks`.
+    fn badblocks(&self) -> &Badblocks;
+}
+
+/// What a disk is like.
+pub struct Limits {
+    /// The unit of transfers in bytes.
+    pub logical_block_size: u32,
+    /// Whether it knows REQ_FUA.
+    pub fua: bool,
+}
+
+/// A disk that is registered: it has a node, and takes bios.
+///
+/// # Invariants
+///
+/// `disk` is a valid disk, of which a reference is owned; its private data is an `Arc<T>`, and its
+/// operations those of [`Vtable<T>`]. It was added.
+pub struct Registration<T: Operations> {
+    disk: NonNull<bindings::gendisk>,
+    removed: AtomicBool,
+    _minors: Minors,
+    _data: PhantomData<Arc<T>>,
+}
+
+// SAFETY: A `struct gendisk` has no owning thread.
+unsafe impl<T: Operations> Send for Registration<T> {}
+
+// SAFETY: Through a shared reference it can only be removed, once.
+unsafe impl<T: Operations> Sync for Registration<T> {}
+
+impl<T: Operations> Registration<T> {
+    /// Adds a disk below `parent`. It is open to the world when this returns, and even before: its
+    /// partitions are read. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ENOSPC` if there are 4096 disks, and what `device_add_disk` returns.
+    pub fn new(
+        parent: &device::Device<device::Bound>,
+        major: &Arc<Major>,
+        name: &CStr,
+        limits: Limits,
+        capacity: Sector,
+        data: Arc<T>,
+    ) -> Result<Self> {
+        let minors = Minors::new(major)?;
+        let parent = crate::device::as_raw(parent);
+        let mut limits = bindings::queue_limits {
+            logical_block_size: limits.logical_block_size,
+            physical_block_size: PAGE_SIZE as u32,
+            max_hw_sectors: u32::MAX,
+            features: bindings::BLK_FEAT_WRITE_CACHE
+                | bindings::BLK_FEAT_SYNCHRONOUS
+                | if limits.fua {
+                    bindings::BLK_FEAT_FUA
+                } else {
+                    0
+                },
+            ..pin_init::zeroed()
+        };
+        // SAFETY: `parent` is valid.
+        let node = unsafe { bindings::dev_to_node(parent) };
+        // SAFETY: `limits` is valid, and the lock class lives for ever.
+        let disk = from_err_ptr(unsafe {
+            bindings::__blk_alloc_disk(&mut limits, node, static_lock_class!().as_ptr())
+        })?;
+        let disk = NonNull::new(disk).ok_or(ENOMEM)?;
+        let badblocks = data.badblocks().as_raw();
+
+        // SAFETY: The disk is new: nobody else knows it.
+        let raw = unsafe { &mut *disk.as_ptr() };
+        raw.major = major.number as c_int;
+        raw.first_minor = minors.first();
+        raw.minors = MINORS as c_int;
+        raw.fops = &Vtable::<T>::OPERATIONS;
+        raw.bb = badblocks.cast();
+        // Its last byte stays NUL, as the disk came zeroed.
+        let room = raw.disk_name.len() - 1;
+        for (to, from) in raw.disk_name[..room].iter_mut().zip(name.to_bytes()) {
+            *to = *from as c_char;
+        }
+        raw.private_data = data.into_foreign();
+
+        // SAFETY: The disk is valid.
+        unsafe { bindings::set_capacity(disk.as_ptr(), capacity.0) };
+        // SAFETY: As above; `parent` is bound.
+        let added = unsafe { bindings::device_add_disk(parent, disk.as_ptr(), ptr::null_mut()) };
+        let added = to_result(added);
+        if added.is_err() {
+            // A disk that was never added does not call free_disk (block/genhd.c: disk_release).
+            //
+            // SAFETY: The data was set above, and nobody got to know the disk.
+            drop(unsafe { Arc::<T>::from_foreign((*disk.as_ptr()).private_data) });
+            // SAFETY: The reference is from the allocation.
+            unsafe { bindings::put_disk(disk.as_ptr()) };
+        }
+        added?;
+
+        // INVARIANT: It was set up and added.
+        Ok(Self {
+            disk,
+            removed: AtomicBool::new(false),
+            _minors: minors,
+            _data: PhantomData,
+        })
+    }
+
+    /// Removes the disk: nobody can open it any more, what is open fails, and all bios have ended
+    /// when this returns. May sleep; a second call does no harm.
+    ///
+    /// C: `del_gendisk`.
+    pub fn remove(&self) {
+        if !self.removed.swap(true, Ordering::AcqRel) {
+            // SAFETY: By the type's invariants the disk was added, and this is the only call.
+            unsafe { bindings::del_gendisk(self.disk.as_ptr()) };
+        }
+    }
+
+    pub(crate) fn as_raw(&self) -> *mut bindings::gendisk {
+        self.disk.as_ptr()
+    }
+}
+
+impl<T: Operations> Drop for Registration<T> {
+    fn drop(&mut self) {
+        self.remove();
+        // SAFETY: By the type's invariants a reference is owned.
+        unsafe { bindings::put_disk(self.disk.as_ptr()) };
+    }
+}
+
+/// The data of a disk.
+///
+/// # Safety
+///
+/// `disk` was made by [`Registration::<T>::new`] and stays valid for `'a`.
+#[inline]
+pub(crate) unsafe fn data<'a, T: Operations>(disk: *mut bindings::gendisk) -> ArcBorrow<'a, T> {
+    // SAFETY: By this function's requirements the private data is what `new` set; only free_disk,
+    // for which there must be no reference of the disk left, takes it away.
+    unsafe { Arc::<T>::borrow((*disk).private_data) }
+}
+
+struct Vtable<T>(PhantomData<T>);
+
+impl<T: Operations> Vtable<T> {
+    const OPERATIONS: bindings::block_device_operations = bindings::block_device_operations {
+        owner: THIS_MODULE,
+        submit_bio: Some(Self::submit_bio_callback),
+        release: Some(Self::release_callback),
+        set_read_only: Some(Self::set_read_only_callback),
+        free_disk: Some(Self::free_disk_callback),
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// Called by block/blk-core.c: __submit_bio, with a bio for a disk of ours, and a reference of
+    /// its queue that del_gendisk waits for.
+    unsafe extern "C" fn submit_bio_callback(bio: *mut bindings::bio) {
+        // SAFETY: The block layer never passes a null pointer.
+        let bio = unsafe { NonNull::new_unchecked(bio) };
+        // SAFETY: By this function's requirements the disk is ours.
+        let data = unsafe { data::<T>((*(*bio.as_ptr()).bi_bdev).bd_disk) };
+
+        // SAFETY: By this function's requirements it is ours to end.
+        data.submit_bio(unsafe { Bio::from_raw(bio) });
+    }
+
+    /// # Safety
+    ///
+    /// Called by block/bdev.c: blkdev_put_whole, for a disk of ours, with its `open_mutex` held.
+    unsafe extern "C" fn release_callback(disk: *mut bindings::gendisk) {
+        // SAFETY: By this function's requirements the disk is valid. Each open of it or a partition
+        // counts here, and this one no more.
+        let openers = unsafe { (&raw const (*(*disk).part0).bd_openers.counter).read_volatile() };
+
+        if openers == 0 {
+            // SAFETY: By this function's requirements the disk is ours.
+            unsafe { data::<T>(disk) }.last_close();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by block/ioctl.c: blkdev_roset, for an open device of a disk of ours.
+    unsafe extern "C" fn set_read_only_callback(
+        bdev: *mut bindings::block_device,
+        read_only: bool,
+    ) -> c_int {
+        if !read_only {
+            return 0;
+        }
+        // SAFETY: By this function's requirements the device is valid, and the disk ours.
+        match unsafe { data::<T>((*bdev).bd_disk) }.make_read_only() {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by block/genhd.c: disk_release, once, for a disk of ours that was added.
+    unsafe extern "C" fn free_disk_callback(disk: *mut bindings::gendisk) {
+        // SAFETY: By this function's requirements the private data is what `new` set, and nobody
+        // uses it any more.
+        drop(unsafe { Arc::<T>::from_foreign((*disk).private_data) });
+    }
+}

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Direct access: memory of a device that is mapped into processes as it is.
+//!
+//! C header: [`include/linux/dax.h`](srctree/include/linux/dax.h)
+
+use crate::{
+    bindings,
+    fs::pseudo::{
+        Inode,
+        Mount, //
+    },
+    mm::{
+        fault::Order,
+        memremap::PageMap, //
+    },
+    pmem::Memory,
+    units::{
+        ByteRange,
+        PageOffset,
+        Pfn,
+        PAGE_SIZE, //
+    },
+};
+use core::{
+    marker::PhantomData,
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    }, //
+};
+use kernel::{
+    device,
+    error::from_err_ptr,
+    prelude::*,
+    sync::Arc,
+    types::NotThreadSafe, //
+};
+
+/// Where a page of a device is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Location {
+    /// In this frame, as are this many pages in a row, itself included.
+    At(Pfn, usize),
+    /// In memory that the hardware reported bad.
+    Poisoned,
+    /// Nowhere: behind the end of the device.
+    Outside,
+}
+
+/// C's `-EHWPOISON`, for which the kernel crate has no name.
+const HWPOISON: c_long = -(bindings::EHWPOISON as c_long);
+
+/// What a DAX device asks its driver.
+pub trait Operations: Send + Sync + 'static {
+    /// Where the `pages` pages from `page` on are. Called in every fault; may not sleep.
+    fn direct_access(&self, page: PageOffset, pages: usize) -> Location;
+
+    /// The hardware, or an administrator, reported `range` bad. All mappings of it are removed
+    /// after. May sleep.
+    fn memory_failure(&self, range: ByteRange);
+}
+
+/// A DAX device with the memory that it gives access to.
+///
+/// The memory goes before the device: [`Device::shut_down`] unmaps it when the driver is unbound,
+/// while open files may keep the device for long. So whoever wants the memory has to
+/// [enter](Device::enter) first, and may be told that it is gone.
+///
+/// # Invariants
+///
+/// - `dax` is a valid DAX device, of which a reference is owned; its private data is `data`.
+/// - `pages` stays mapped until `dead` is set and `dax` was killed after.
+#[pin_data(PinnedDrop)]
+pub struct Device<T: Operations> {
+    dax: *mut bindings::dax_device,
+    // Before `inode`: the folios point at its mapping.
+    #[pin]
+    pages: PageMap,
+    inode: Inode,
+    dead: AtomicBool,
+    #[pin]
+    data: T,
+}
+
+// SAFETY: A `struct dax_device` has no owning thread.
+unsafe impl<T: Operations> Send for Device<T> {}
+
+// SAFETY: drivers/dax/super.c guards `struct dax_device` by an SRCU and atomic bit operations.
+unsafe impl<T: Operations> Sync for Device<T> {}
+
+impl<T: Operations> Device<T> {
+    const OPERATIONS: bindings::dax_operations = bindings::dax_operations {
+        direct_access: Some(Self::direct_access_callback),
+        zero_page_range: Some(Self::zero_page_range_callback),
+        recovery_write: None,
+    };
+
+    const PAGE_OPERATIONS: bindings::dev_pagemap_ops = bindings::dev_pagemap_ops {
+        memory_failure: Some(Self::memory_failure_callback),
+        ..pin_init::zeroed()
+    };
+
+    /// Maps the `pages` pages from `first` on, and makes a DAX device of them. May sleep for long.
+    ///
+    /// # Errors
+    ///
+    /// As [`PageMap`] for the memory; `EOPNOTSUPP` if the kernel has no DAX.
+    pub fn new<'a>(
+        dev: &'a device::Device<device::Bound>,
+        mount: &'a Arc<Mount>,
+        first: Pfn,
+        pages: usize,
+        data: impl PinInit<T, Error> + 'a,
+    ) -> impl PinInit<Self, Error> + 'a {
+        try_pin_init!(&this in Self {
+            inode: Inode::new(mount)?,
+            dead: AtomicBool::new(false),
+            data <- data,
+            // SAFETY: The device is pinned, and releases the pages before it goes; the inode is
+            // dropped after the pages.
+            pages <- unsafe {
+                PageMap::new(
+                    dev,
+                    first,
+                    pages,
+                    &(*this.as_ptr()).inode,
+                    &Self::PAGE_OPERATIONS,
+                    this.as_ptr().cast(),
+                )
+            },
+            dax: {
+                // SAFETY: `data` is initialised and pinned. Whoever calls an operation holds the
+                // SRCU and saw the device alive (drivers/dax/super.c: dax_direct_access), and
+                // `shut_down` kills it before `data` goes.
+                let dax = from_err_ptr(unsafe {
+                    bindings::alloc_dax(
+                        (&raw mut (*this.as_ptr()).data).cast(),
+                        &Self::OPERATIONS,
+                    )
+                })?;
+
+                // SAFETY: `dax` is valid. Copies need no flush (they bypass the cache), and may
+                // not handle machine checks twice: as drivers/nvdimm/pmem.c has it.
+                unsafe { bindings::set_dax_nocache(dax) };
+                // SAFETY: As above.
+                unsafe { bindings::set_dax_nomc(dax) };
+                dax
+            },
+        })
+    }
+
+    /// Says that what is stored is durable without a system call, once the CPU wrote it back.
+    pub fn set_synchronous(&self) {
+        // SAFETY: By the type's invariants `dax` is valid.
+        unsafe { bindings::set_dax_synchronous(self.dax) };
+    }
+
+    /// Whether CPU caches have to be written back for stores to be durable.
+    pub fn set_write_cache(&self, enabled: bool) {
+        // SAFETY: By the type's invariants `dax` is valid.
+        unsafe { bindings::dax_write_cache(self.dax, enabled) };
+    }
+
+    /// Whether CPU caches have to be written back for stores to be durable.
+    pub fn has_write_cache(&self) -> bool {
+        // SAFETY: By the type's invariants `dax` is valid.
+        unsafe { bindings::dax_write_cache_enabled(self.dax) }
+    }
+
+    /// The driver's part.
+    #[inline]
+    pub fn data(&self) -> &T {
+        &self.data
+    }
+
+    /// The inode whose mapping has all mappings of the device.
+    pub fn inode(&self) -> &Inode {
+        &self.inode
+    }
+
+    /// Keeps the memory from going away, or returns `None` if it is gone. Never sleeps; the result
+    /// may be held while sleeping.
+    ///
+    /// C: `dax_read_lock` and `dax_alive`.
+    #[inline]
+    pub fn enter(&self) -> Option<Alive<'_, T>> {
+        // SAFETY: It has no requirements.
+        let srcu = unsafe { bindings::dax_read_lock() };
+        // INVARIANT: The lock was just taken; what is left is dropped if the device is not alive.
+        let alive = Alive {
+            device: self,
+            srcu,
+            _thread: NotThreadSafe,
+        };
+
+        // SAFETY: By the type's invariants `dax` is valid, and the lock is held.
+        if !unsafe { bindings::dax_alive(self.dax) } {
+            return None;
+        }
+        Some(alive)
+    }
+
+    /// Ends all access to the memory. Nobody can enter any more, and who was in has left; no mapping
+    /// has a page left, and private copies are gone too, as with a file that was truncated. Then
+    /// `last` is called, the last one to have the memory. When nobody pins a page any more, the
+    /// memory is unmapped.
+    ///
+    /// May sleep as long as somebody pins a page; `waiting` is called with the offset of one, about
+    /// every ten seconds. The first call does all this, any other returns at once.
+    pub fn shut_down(&self, last: impl FnOnce(&Alive<'_, T>), waiting: impl FnMut(PageOffset)) {
+        if self.dead.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // SAFETY: By the type's invariants `dax` is valid. drivers/dax/super.c: kill_dax clears the
+        // alive bit and waits for the readers of the SRCU.
+        unsafe { bindings::kill_dax(self.dax) };
+        // Nobody can insert pages now, so one pass is enough.
+        if let Some(all) = ByteRange::of_pages(PageOffset(0), self.pages.pages()) {
+            self.inode.unmap(all, true);
+        }
+        // INVARIANT: `dead` was set by us, so nobody else gets to the release below.
+        last(&Alive {
+            device: self,
+            // SAFETY: It has no requirements.
+            srcu: unsafe { bindings::dax_read_lock() },
+            _thread: NotThreadSafe,
+        });
+        // SAFETY: The device is dead, so nobody is between `enter` and the end of `Alive`, which is
+        // what all users of the memory need; the mappings were removed.
+        unsafe { self.pages.release(waiting) };
+    }
+
+    /// # Safety
+    ///
+    /// Called by drivers/dax/super.c: dax_direct_access, for our device, which is alive.
+    unsafe extern "C" fn direct_access_callback(
+        dax: *mut bindings::dax_device,
+        pgoff: c_ulong,
+        pages: c_long,
+        _mode: bindings::dax_access_mode,
+        kaddr: *mut *mut c_void,
+        pfn: *mut c_ulong,
+    ) -> c_long {
+        // SAFETY: By this function's requirements the private data is what `new` set.
+        let data = unsafe { &*bindings::dax_get_private(dax).cast::<T>() };
+        let Ok(wanted) = usize::try_from(pages) else {
+            return EINVAL.to_errno() as c_long;
+        };
+
+        match data.direct_access(PageOffset(pgoff), wanted) {
+            Location::At(first, available) => {
+                // SAFETY: The caller passes null or a pointer to be written to.
+                if let Some(pfn) = unsafe { pfn.as_mut() } {
+                    *pfn = first.0;
+                }
+                // SAFETY: As above.
+                if let Some(kaddr) = unsafe { kaddr.as_mut() } {
+                    // SAFETY: The frame is memory that is mapped.
+                    *kaddr = unsafe { bindings::page_address(bindings::pfn_to_page(first.0)) };
+                }
+                c_long::try_from(available).unwrap_or(c_long::MAX)
+            }
+            Location::Poisoned => HWPOISON,
+            Location::Outside => ERANGE.to_errno() as c_long,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by drivers/dax/super.c: dax_zero_page_range, for our device, which is alive.
+    unsafe extern "C" fn zero_page_range_callback(
+        _dax: *mut bindings::dax_device,
+        _pgoff: c_ulong,
+        _pages: usize,
+    ) -> c_int {
+        // Only filesystem-dax calls it, and to that the device is not published: there is no
+        // dax_add_host. alloc_dax insists on the callback.
+        EOPNOTSUPP.to_errno()
+    }
+
+    /// # Safety
+    ///
+    /// Called by mm/memory-failure.c: memory_failure_dev_pagemap, with a page map made by `new`,
+    /// which is not released before the call is over (it holds a reference of the page map).
+    unsafe extern "C" fn memory_failure_callback(
+        pgmap: *mut bindings::dev_pagemap,
+        pfn: c_ulong,
+        pages: c_ulong,
+        _flags: c_int,
+    ) -> c_int {
+        // SAFETY: By this function's requirements the owner is what `new` set.
+        let device = unsafe { &*(*pgmap).owner.cast::<Self>() };
+        let Some(page) = pfn.checked_sub(device.pages.first().0) else {
+            return ENXIO.to_errno();
+        };
+        let Some(range) = ByteRange::of_pages(PageOffset(page), pages) else {
+            return ENXIO.to_errno();
+        };
+
+        for i in 0..pages {
+            // SAFETY: By this function's requirements the pages are in the map.
+            unsafe { bindings::SetPageHWPoison(bindings::pfn_to_page(pfn + i)) };
+        }
+        device.data.memory_failure(range);
+        // Who touches it faults again, and is told then with the address. The generic handler would
+        // find only those who map the head of the folio.
+        device.inode.unmap(range, false);
+        0
+    }
+}
+
+#[pinned_drop]
+impl<T: Operations> PinnedDrop for Device<T> {
+    fn drop(self: Pin<&mut Self>) {
+        self.shut_down(|_| (), |_| ());
+        // SAFETY: By the type's invariants a reference is owned.
+        unsafe { bindings::put_dax(self.dax) };
+    }
+}
+
+/// The proof that a device's memory is there, and stays as long as this lives.
+///
+/// # Invariants
+///
+/// `srcu` is from `dax_read_lock`, and `device` was alive after, or it is being shut down and its
+/// memory not released before this is gone.
+pub struct Alive<'a, T: Operations> {
+    device: &'a Device<T>,
+    srcu: c_int,
+    _thread: NotThreadSafe,
+}
+
+impl<T: Operations> Alive<'_, T> {
+    /// The memory, for copying.
+    #[inline]
+    pub fn memory(&self) -> Memory<'_> {
+        // SAFETY: By the type's invariants the device cannot be killed, so the memory stays mapped
+        // for as long as `self` is borrowed.
+        unsafe { Memory::new(self.device.pages.base(), self.device.pages.len()) }
+    }
+
+    /// Forgets that the pages which lie wholly in `range` were reported bad, and makes the kernel
+    /// map them as memory again. The hardware has made them good.
+    pub fn forget_poison(&self, range: ByteRange) {
+        let first = range.start().div_ceil(PAGE_SIZE);
+        let end = range.end().min(self.device.pages.len()) / PAGE_SIZE;
+
+        for page in first..end {
+            let pfn = self.device.pages.first().0 + page as usize;
+
+            // SAFETY: By the type's invariants the page is mapped.
+            if unsafe { bindings::TestClearPageHWPoison(bindings::pfn_to_page(pfn)) } {
+                // It fails only if a page table cannot be split; then the page stays unmapped in
+                // the kernel, and copies fail as they did.
+                //
+                // SAFETY: As above.
+                let _ = unsafe { bindings::clear_mce_nospec(pfn) };
+            }
+        }
+    }
+
+    /// Where the block of `order` from `page` on is, as the driver's [`Operations::direct_access`]
+    /// says: what `dax_direct_access` would ask too, without the detour.
+    #[inline]
+    pub fn direct_access(&self, page: PageOffset, order: Order) -> Access<'_> {
+        match self.device.data.direct_access(page, order.pages()) {
+            Location::At(pfn, _) if self.device.pages.has_folio(pfn, order) => {
+                // INVARIANT: The frame has a folio of that order, of memory that stays mapped.
+                Access::Block(Block {
+                    pfn,
+                    order,
+                    _alive: PhantomData,
+                })
+            }
+            Location::At(..) | Location::Outside => Access::Refused,
+            Location::Poisoned => Access::Poisoned,
+        }
+    }
+}
+
+impl<T: Operations> Drop for Alive<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants the lock is held.
+        unsafe { bindings::dax_read_unlock(self.srcu) };
+    }
+}
+
+/// The answer of [`Alive::direct_access`].
+pub enum Access<'a> {
+    /// The block.
+    Block(Block<'a>),
+    /// A part of it is bad.
+    Poisoned,
+    /// It is not within the device, or not aligned physically.
+    Refused,
+}
+
+/// A naturally aligned block of memory that can be mapped with one entry.
+///
+/// # Invariants
+///
+/// `pfn` is the head of a folio of `order` (or any page, for a single one) that stays valid for
+/// `'a`.
+#[derive(Clone, Copy)]
+pub struct Block<'a> {
+    pfn: Pfn,
+    order: Order,
+    _alive: PhantomData<&'a ()>,
+}
+
+impl Block<'_> {
+    /// Its order.
+    #[inline]
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// The first page.
+    #[inline]
+    pub(crate) fn page(&self) -> *mut bindings::page {
+        // SAFETY: By the type's invariants.
+        unsafe { PageMap::page(self.pfn) }
+    }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The control block of a read or a write.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use crate::{
+    bindings,
+    units::ByteRange, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::prelude::*;
+
+/// A read or write call on a file.
+///
+/// # Invariants
+///
+/// `kiocb` is valid for `'a`, and used by no other thread.
+pub struct Io<'a> {
+    kiocb: NonNull<bindings::kiocb>,
+    _call: PhantomData<&'a mut bindings::kiocb>,
+}
+
+impl<'a> Io<'a> {
+    /// # Safety
+    ///
+    /// `kiocb` is valid for `'a`, and used by no other thread.
+    pub(crate) unsafe fn from_raw(kiocb: NonNull<bindings::kiocb>) -> Self {
+        // INVARIANT: By this function's requirements.
+        Self {
+            kiocb,
+            _call: PhantomData,
+        }
+    }
+
+    pub(crate) fn as_raw(&self) -> *mut bindings::kiocb {
+        self.kiocb.as_ptr()
+    }
+
+    /// The offset in the file at which it starts, or `EINVAL` if that is negative.
+    #[inline]
+    pub fn position(&self) -> Result<u64> {
+        // SAFETY: By the type's invariants.
+        u64::try_from(unsafe { (*self.kiocb.as_ptr()).ki_pos }).map_err(|_| EINVAL)
+    }
+
+    /// Moves the offset behind what was done.
+    #[inline]
+    pub fn advance(&mut self, bytes: usize) {
+        // SAFETY: By the type's invariants. The position stays below the size of the file, which
+        // fits `loff_t`.
+        unsafe {
+            let kiocb = self.kiocb.as_ptr();
+            (*kiocb).ki_pos = (*kiocb).ki_pos.wrapping_add_unsigned(bytes as u64);
+        }
+    }
+
+    fn has_flag(&self, flag: u32) -> bool {
+        // SAFETY: By the type's invariants.
+        unsafe { (*self.kiocb.as_ptr()).ki_flags as u32 & flag != 0 }
+    }
+
+    /// Whether the caller wants a write that power loss cannot tear: RWF_ATOMIC.
+    #[inline]
+    pub fn is_atomic(&self) -> bool {
+        self.has_flag(bindings::IOCB_ATOMIC)
+    }
+
+    /// Does what O_SYNC, O_DSYNC and their per-call flags want after `written` bytes.
+    ///
+    /// C: `generic_write_sync`.
+    #[inline]
+    pub fn sync_written(&self, written: usize) -> Result<usize> {
+        // SAFETY: By the type's invariants.
+        let result =
+            unsafe { bindings::generic_write_sync(self.kiocb.as_ptr(), isize::try_from(written)?) };
+
+        usize::try_from(result).map_err(|_| Error::from_errno(result as c_int))
+    }
+}
+
+/// The range of an fsync from `start` to `end`, both included.
+pub(crate) fn sync_range(start: bindings::loff_t, end: bindings::loff_t) -> Result<ByteRange> {
+    let start = u64::try_from(start).map_err(|_| EINVAL)?;
+    let end = u64::try_from(end).map_err(|_| EINVAL)?;
+    let len = end.checked_sub(start).ok_or(EINVAL)?;
+
+    // The largest end is below 2^63.
+    ByteRange::new(start, len + 1).ok_or(EINVAL)
+}

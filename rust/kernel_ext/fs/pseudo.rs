@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pseudo file systems: inodes and files of a driver's own, which no path leads to.
+//!
+//! C header: [`include/linux/pseudo_fs.h`](srctree/include/linux/pseudo_fs.h)
+
+use crate::{
+    bindings,
+    module::{
+        ModuleRef,
+        THIS_MODULE, //
+    },
+    units::ByteRange, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::{
+    error::from_err_ptr,
+    prelude::*,
+    sync::Arc,
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    }, //
+};
+
+/// The type of a pseudo file system. It is to be a `static`, because lockdep keys are in it.
+pub struct FileSystemType(Opaque<bindings::file_system_type>);
+
+// SAFETY: fs/super.c guards the fields that change by `sb_lock`.
+unsafe impl Sync for FileSystemType {}
+
+impl FileSystemType {
+    /// A type with a name, which shows in `/proc/PID/mountinfo` of nobody.
+    pub const fn new(name: &'static CStr) -> Self {
+        Self(Opaque::new(bindings::file_system_type {
+            name: kernel::str::as_char_ptr_in_const_context(name),
+            init_fs_context: Some(init_fs_context_callback),
+            kill_sb: Some(bindings::kill_anon_super),
+            // The mount made at module load would pin the module for ever.
+            owner: ptr::null_mut(),
+            ..pin_init::zeroed()
+        }))
+    }
+}
+
+/// # Safety
+///
+/// Called by fs/fs_context.c: alloc_fs_context, with a context that is being set up.
+unsafe extern "C" fn init_fs_context_callback(fc: *mut bindings::fs_context) -> c_int {
+    // "DAX!"
+    const MAGIC: c_ulong = 0x4441_5821;
+    const DENTRIES: bindings::dentry_operations = bindings::dentry_operations {
+        d_dname: Some(d_dname_callback),
+        ..pin_init::zeroed()
+    };
+
+    // SAFETY: By this function's requirements `fc` is valid.
+    let context = unsafe { bindings::init_pseudo(fc, MAGIC) };
+    if context.is_null() {
+        return ENOMEM.to_errno();
+    }
+    // SAFETY: `init_pseudo` returned a context that it allocated.
+    unsafe { (*context).dops = &DENTRIES };
+    0
+}
+
+/// Shows the file as the device that it maps, in `/proc/PID/maps` and to lsof and fuser.
+///
+/// # Safety
+///
+/// Called by fs/d_path.c: d_path, with a dentry of our file system and a buffer of `len` bytes.
+unsafe extern "C" fn d_dname_callback(
+    dentry: *mut bindings::dentry,
+    buffer: *mut c_char,
+    len: c_int,
+) -> *mut c_char {
+    const DIRECTORY: &[u8] = b"/dev/";
+    // SAFETY: By this function's requirements the dentry is valid; ours are never renamed, and
+    // names end with a NUL.
+    let name = unsafe { CStr::from_char_ptr((*dentry).__bindgen_anon_1.d_name.name) };
+    let name = name.to_bytes_with_nul();
+    let Some(free) = usize::try_from(len)
+        .ok()
+        .and_then(|len| len.checked_sub(DIRECTORY.len() + name.len()))
+    else {
+        return ENAMETOOLONG.to_ptr();
+    };
+
+    // C wants the text at the end of the buffer (fs/d_path.c: dynamic_dname).
+    for (i, byte) in [DIRECTORY, name].into_iter().flatten().enumerate() {
+        // SAFETY: `free` and the text together are the `len` bytes of the buffer.
+        unsafe { buffer.add(free + i).write(*byte) };
+    }
+    // SAFETY: As above.
+    unsafe { buffer.add(free) }
+}
+
+/// A mounted pseudo file system. Dropping it unmounts.
+///
+/// # Invariants
+///
+/// `mount` is what `kern_mount` returned, and not unmounted yet.
+pub struct Mount {
+    mount: NonNull<bindings::vfsmount>,
+}
+
+// SAFETY: A `struct vfsmount` has no owning thread.
+unsafe impl Send for Mount {}
+
+// SAFETY: Through a shared reference the mount is only passed to fs/file_table.c and fs/libfs.c,
+// which do their own locking.
+unsafe impl Sync for Mount {}
+
+impl Mount {
+    /// Mounts a file system of type `fs`. May sleep.
+    pub fn new(fs: &'static FileSystemType) -> Result<Arc<Self>> {
+        // SAFETY: `fs` is a valid type, and lives for ever.
+        let mount = from_err_ptr(unsafe { bindings::kern_mount(fs.0.get()) })?;
+        let mount = NonNull::new(mount).ok_or(ENOMEM)?;
+
+        // INVARIANT: `kern_mount` returned it.
+        Ok(Arc::new(Self { mount }, GFP_KERNEL)?)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants it is mounted. Each inode holds a reference of `self`,
+        // each file one of its inode.
+        unsafe { bindings::kern_unmount(self.mount.as_ptr()) };
+    }
+}
+
+/// An inode whose mapping is that of a device's memory, in offsets of the whole device.
+///
+/// It claims to be a DAX character device, which is what mm wants to know of memory that has no
+/// page cache, may be pinned for long and is mapped with pages of any size (`vma_is_dax`,
+/// `vma_is_fsdax`). It has no operations, so nobody can open it.
+///
+/// # Invariants
+///
+/// `inode` is a valid inode of `mount`, of which a reference is owned.
+pub struct Inode {
+    inode: NonNull<bindings::inode>,
+    mount: Arc<Mount>,
+}
+
+// SAFETY: A `struct inode` has no owning thread.
+unsafe impl Send for Inode {}
+
+// SAFETY: Through a shared reference the inode is only used for its mapping, which has its own
+// locks (mm/memory.c: unmap_mapping_range takes i_mmap_rwsem), and passed to fs/file_table.c.
+unsafe impl Sync for Inode {}
+
+impl Inode {
+    /// Makes an inode. May sleep.
+    pub fn new(mount: &Arc<Mount>) -> Result<Self> {
+        // SAFETY: By the type's invariants the mount is valid, and so is its super block.
+        let super_block = unsafe { (*mount.mount.as_ptr()).mnt_sb };
+        // SAFETY: As above.
+        let inode = from_err_ptr(unsafe { bindings::alloc_anon_inode(super_block) })?;
+        let inode = NonNull::new(inode).ok_or(ENOMEM)?;
+
+        // SAFETY: The inode is new: nobody else knows it. fs/libfs.c: alloc_anon_inode gave it
+        // noop_dirty_folio, which the zap of a dirty page calls.
+        unsafe {
+            (*inode.as_ptr()).i_mode = (bindings::S_IFCHR | 0o600) as bindings::umode_t;
+        }
+        // SAFETY: As above.
+        unsafe { (*inode.as_ptr()).i_flags = bindings::S_PRIVATE | bindings::S_DAX };
+
+        // INVARIANT: `alloc_anon_inode` returned a reference.
+        Ok(Self {
+            inode,
+            mount: mount.clone(),
+        })
+    }
+
+    /// The address space of the memory.
+    pub(crate) fn mapping(&self) -> *mut bindings::address_space {
+        // SAFETY: By the type's invariants the inode is valid; the field never changes.
+        unsafe { (*self.inode.as_ptr()).i_mapping }
+    }
+
+    /// Removes every page of `range` from every process that maps it; the next access faults. With
+    /// `private_copies`, the copies that MAP_PRIVATE mappings made are removed too. May sleep.
+    ///
+    /// C: `unmap_mapping_range`.
+    pub fn unmap(&self, range: ByteRange, private_copies: bool) {
+        let start = i64::try_from(range.start()).unwrap_or(i64::MAX);
+        // To mm a length of 0 means up to the end.
+        let len = i64::try_from(range.len()).unwrap_or(0);
+
+        if range.is_empty() {
+            return;
+        }
+        // SAFETY: By the type's invariants the mapping is valid.
+        unsafe {
+            bindings::unmap_mapping_range(self.mapping(), start, len, c_int::from(private_copies))
+        };
+    }
+}
+
+impl Drop for Inode {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants a reference is owned.
+        unsafe { bindings::iput(self.inode.as_ptr()) };
+    }
+}
+
+/// The operations of a [`File`].
+pub trait FileOperations: Send + Sync + Sized + 'static {
+    /// Makes what was stored in `range` of the device durable: msync(2).
+    fn sync(&self, range: ByteRange) -> Result;
+}
+
+/// A file of an [`Inode`], which owns `T`; `T` is dropped when the last reference of the file is.
+///
+/// # Invariants
+///
+/// `file` is a valid file whose operations are [`Vtable<T>`], and a reference of it is owned.
+pub struct File<T: FileOperations> {
+    file: NonNull<bindings::file>,
+    _data: PhantomData<Arc<T>>,
+}
+
+impl<T: FileOperations> File<T> {
+    /// Makes a file that shows as `/dev/NAME`. May sleep.
+    pub fn new(inode: &Inode, name: &CStr, data: Arc<T>) -> Result<Self> {
+        let module = ModuleRef::try_get().ok_or(ENODEV)?;
+
+        // SAFETY: By the type's invariants the inode is valid. The reference is the file's.
+        unsafe { bindings::ihold(inode.inode.as_ptr()) };
+        // SAFETY: The inode is of the mount; fs/file_table.c: alloc_file_pseudo copies the name and
+        // leaves the inode alone if it fails.
+        let file = from_err_ptr(unsafe {
+            bindings::alloc_file_pseudo(
+                inode.inode.as_ptr(),
+                inode.mount.mount.as_ptr(),
+                name.as_char_ptr(),
+                bindings::O_RDWR as c_int,
+                &Vtable::<T>::OPERATIONS,
+            )
+        })
+        .inspect_err(|_| {
+            // SAFETY: Takes back the reference from above.
+            unsafe { bindings::iput(inode.inode.as_ptr()) };
+        })?;
+        let file = NonNull::new(file).ok_or(ENOMEM)?;
+
+        // SAFETY: The file is new: nobody else knows it.
+        unsafe { (*file.as_ptr()).private_data = data.into_foreign() };
+        // fs/file_table.c: __fput ends with fops_put.
+        module.into_raw();
+
+        // INVARIANT: A new file comes with one reference.
+        Ok(Self {
+            file,
+            _data: PhantomData,
+        })
+    }
+
+    /// Takes another reference, for C.
+    pub(crate) fn get(&self) -> *mut bindings::file {
+        // SAFETY: By the type's invariants the file is valid.
+        unsafe { bindings::get_file(self.file.as_ptr()) }
+    }
+}
+
+// SAFETY: A `struct file` may be used and put by any thread.
+unsafe impl<T: FileOperations> Send for File<T> {}
+
+// SAFETY: A `struct file` may be used by any thread at any time.
+unsafe impl<T: FileOperations> Sync for File<T> {}
+
+impl<T: FileOperations> Drop for File<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants a reference is owned.
+        unsafe { bindings::fput(self.file.as_ptr()) };
+    }
+}
+
+struct Vtable<T>(PhantomData<T>);
+
+impl<T: FileOperations> Vtable<T> {
+    const OPERATIONS: bindings::file_operations = bindings::file_operations {
+        owner: THIS_MODULE,
+        release: Some(Self::release_callback),
+        fsync: Some(Self::fsync_callback),
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// Called by fs/file_table.c: __fput, once, for a file made by [`File::<T>::new`].
+    unsafe extern "C" fn release_callback(
+        _inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
+        // SAFETY: By this function's requirements `private_data` is what `new` set; nobody uses it
+        // after.
+        drop(unsafe { Arc::<T>::from_foreign((*file).private_data) });
+        0
+    }
+
+    /// # Safety
+    ///
+    /// Called by fs/sync.c: vfs_fsync_range, for a file made by [`File::<T>::new`].
+    unsafe extern "C" fn fsync_callback(
+        file: *mut bindings::file,
+        start: bindings::loff_t,
+        end: bindings::loff_t,
+        _datasync: c_int,
+    ) -> c_int {
+        // SAFETY: By this function's requirements `private_data` is what `new` set, and the file is
+        // in use.
+        let data = unsafe { Arc::<T>::borrow((*file).private_data) };
+
+        match crate::fs::io::sync_range(start, end) {
+            Ok(range) => data.sync(range).map_or_else(|e| e.to_errno(), |()| 0),
+            Err(e) => e.to_errno(),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Page faults.
+//!
+//! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h) (`struct vm_fault`)
+
+use crate::{
+    bindings,
+    dax::Block,
+    units::PageOffset, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+use kernel::prelude::*;
+
+/// The size of what a fault wants mapped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// One page, 4 KiB.
+    Pte,
+    /// What one entry of the middle directory maps, 2 MiB.
+    Pmd,
+}
+
+const PMD_SHIFT: u32 = 21;
+
+impl Order {
+    /// log2 of the pages.
+    #[inline]
+    pub const fn order(self) -> u32 {
+        match self {
+            Self::Pte => 0,
+            Self::Pmd => 9,
+        }
+    }
+
+    /// The number of pages.
+    #[inline]
+    pub const fn pages(self) -> usize {
+        1 << self.order()
+    }
+
+    /// The number of bytes.
+    #[inline]
+    pub const fn bytes(self) -> usize {
+        self.pages() << crate::units::PAGE_SHIFT
+    }
+}
+
+/// How a fault ended.
+///
+/// C: `vm_fault_t`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[must_use]
+pub struct Outcome(pub(crate) bindings::vm_fault_t);
+
+impl Outcome {
+    /// The page is mapped, or will be when the access is tried again.
+    pub const NO_PAGE: Self = Self(bindings::vm_fault_reason_VM_FAULT_NOPAGE);
+    /// There is no such page: SIGBUS, BUS_ADRERR.
+    pub const SIGBUS: Self = Self(bindings::vm_fault_reason_VM_FAULT_SIGBUS);
+    /// The page is bad: SIGBUS, BUS_MCEERR_AR.
+    pub const HW_POISON: Self = Self(bindings::vm_fault_reason_VM_FAULT_HWPOISON);
+    /// Not with this order; try a smaller one.
+    pub const FALLBACK: Self = Self(bindings::vm_fault_reason_VM_FAULT_FALLBACK);
+    /// The core is to copy the page that was handed to it.
+    const COPY: Self = Self(0);
+
+    /// "Not like this": a smaller page if there is one, SIGBUS otherwise.
+    #[inline]
+    pub fn refuse(order: Order) -> Self {
+        match order {
+            Order::Pte => Self::SIGBUS,
+            Order::Pmd => Self::FALLBACK,
+        }
+    }
+}
+
+/// A fault that is being handled.
+///
+/// # Invariants
+///
+/// `vmf` is valid for `'a`, and the lock of its VMA is held (for reading) all that time.
+pub struct Fault<'a> {
+    vmf: NonNull<bindings::vm_fault>,
+    _call: PhantomData<&'a mut bindings::vm_fault>,
+}
+
+impl<'a> Fault<'a> {
+    /// # Safety
+    ///
+    /// `vmf` is that of a fault being handled, for `'a`.
+    #[inline]
+    pub(crate) unsafe fn from_raw(vmf: NonNull<bindings::vm_fault>) -> Self {
+        // INVARIANT: By this function's requirements; mm/memory.c: handle_mm_fault is called with
+        // the lock of the VMA or of the mm.
+        Self {
+            vmf,
+            _call: PhantomData,
+        }
+    }
+
+    #[inline]
+    fn raw(&self) -> &bindings::vm_fault {
+        // SAFETY: By the type's invariants.
+        unsafe { self.vmf.as_ref() }
+    }
+
+    #[inline]
+    fn vma(&self) -> &bindings::vm_area_struct {
+        // SAFETY: By the type's invariants the VMA is valid.
+        unsafe { &*self.raw().__bindgen_anon_1.vma }
+    }
+
+    #[inline]
+    fn vm_flags(&self) -> c_ulong {
+        // SAFETY: Both members of the union are the same bits (linux/mm_types.h).
+        unsafe { self.vma().__bindgen_anon_2.vm_flags }
+    }
+
+    #[inline]
+    fn address(&self) -> usize {
+        self.raw().__bindgen_anon_1.address
+    }
+
+    /// The offset of the page, in the file of the mapping.
+    #[inline]
+    pub fn page(&self) -> PageOffset {
+        PageOffset(self.raw().__bindgen_anon_1.pgoff)
+    }
+
+    /// The offset of the block of `order` that has the page, or `None` if the block is not wholly
+    /// inside the mapping.
+    #[inline]
+    pub fn block(&self, order: Order) -> Option<PageOffset> {
+        if order == Order::Pte {
+            return Some(self.page());
+        }
+
+        let start = self.address() & !(order.bytes() - 1);
+        let end = start.checked_add(order.bytes())?;
+        // SAFETY: The plain bounds are always valid while the lock is held.
+        let vma = unsafe { &self.vma().__bindgen_anon_1.__bindgen_anon_1 };
+        if start < vma.vm_start || end > vma.vm_end {
+            return None;
+        }
+
+        let pages = (self.address() - start) >> crate::units::PAGE_SHIFT;
+        Some(PageOffset(self.page().0.checked_sub(pages)?))
+    }
+
+    /// Whether it is a store.
+    #[inline]
+    pub fn is_write(&self) -> bool {
+        self.raw().flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0
+    }
+
+    /// Whether stores through the mapping reach the device.
+    #[inline]
+    pub fn is_shared(&self) -> bool {
+        self.vm_flags() & c_ulong::from(bindings::VM_SHARED) != 0
+    }
+
+    /// Whether what is inserted can be stored to, at once or after a protection change.
+    #[inline]
+    pub fn is_writable(&self) -> bool {
+        self.is_shared() && self.vm_flags() & c_ulong::from(bindings::VM_WRITE) != 0
+    }
+
+    /// A number that is the same for all faults which may insert at the same place of the same page
+    /// table, for picking a lock.
+    #[inline]
+    pub fn table_key(&self) -> usize {
+        (self.address() >> PMD_SHIFT).wrapping_add((self.vma().vm_mm as usize) >> 6)
+    }
+
+    /// Whether somebody mapped the place with another order since the fault was taken. Then
+    /// inserting would fail (a page under a 2 MiB entry is `-ENOMEM` to mm/memory.c: insert_page)
+    /// or warn (mm/huge_memory.c: insert_pmd), but the access can just be tried again.
+    ///
+    /// It stays true or false while the caller excludes other faults with the same
+    /// [`table_key`](Self::table_key).
+    #[inline(always)]
+    pub fn is_superseded(&self, order: Order) -> bool {
+        let pmd = self.raw().pmd;
+
+        if pmd.is_null() {
+            return false;
+        }
+        // SAFETY: mm/memory.c: __handle_mm_fault set `pmd` to the entry of the address; the table
+        // is not freed while the lock of the VMA is held. The entry changes under us, hence
+        // volatile.
+        let pmd = unsafe { pmd.read_volatile() };
+        // Nothing is there yet, as nearly always for a large page.
+        if pmd.pmd == 0 {
+            return false;
+        }
+        match order {
+            // SAFETY: It only looks at the value.
+            Order::Pte => unsafe { bindings::pmd_trans_huge(pmd) },
+            // SAFETY: They only look at the value.
+            Order::Pmd => unsafe { !bindings::pmd_none(pmd) && !bindings::pmd_trans_huge(pmd) },
+        }
+    }
+
+    /// Maps `block` at the address of the fault, writable at once if it is a store.
+    #[inline(always)]
+    pub fn insert(&self, block: Block<'_>) -> Outcome {
+        let vmf = self.vmf.as_ptr();
+        let write = self.is_write() && self.is_shared();
+
+        let page = block.page();
+
+        Outcome(match block.order() {
+            // SAFETY: By the type's invariants `vmf` is valid, by those of `Block` so is the page;
+            // mm/memory.c: vmf_insert_page_mkwrite checks the address against the VMA itself.
+            Order::Pte => unsafe { bindings::vmf_insert_page_mkwrite(vmf, page, write) },
+            // SAFETY: As above, and by the invariants of `Block` the head page is a folio of order
+            // 9. mm/huge_memory.c: insert_pmd checks the address; `block()` checked the whole.
+            Order::Pmd => unsafe { bindings::vmf_insert_folio_pmd(vmf, page.cast(), write) },
+        })
+    }
+
+    /// Gives `page` to the core, to be copied for a store to a private mapping.
+    #[inline]
+    pub fn copy(&mut self, page: Block<'_>) -> Outcome {
+        let page = page.page();
+
+        // SAFETY: By the invariants of `Block` the page is valid. The reference is for
+        // mm/memory.c: do_cow_fault, which drops it.
+        unsafe { bindings::get_page(page) };
+        // SAFETY: By the type's invariants `vmf` is valid and ours.
+        unsafe { (*self.vmf.as_ptr()).page = page };
+        Outcome::COPY
+    }
+}

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What mmap(2) of a block device asks a driver for, and what the driver answers.
+//!
+//! C header: [`include/linux/mm_types.h`](srctree/include/linux/mm_types.h)
+//! (`struct vm_area_desc`)
+
+use crate::{
+    bindings,
+    block::node::{
+        self,
+        Node, //
+    },
+    fs::pseudo::{
+        File,
+        FileOperations, //
+    },
+    mm::fault::{
+        Fault,
+        Order,
+        Outcome, //
+    },
+    units::{
+        ByteRange,
+        PageOffset,
+        PAGE_SHIFT, //
+    },
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+    types::ForeignOwnable,
+};
+
+/// What one call of mmap(2) made. It lives as long as any part of the mapping does, in any process:
+/// each VMA has a reference.
+pub trait Operations: Send + Sync + Sized + 'static {
+    /// The data of the disk.
+    type Disk: node::Operations;
+
+    /// The mapping is in place, but nobody can touch it yet: the mm is locked for writing. If this
+    /// fails, mmap(2) does. May sleep.
+    fn new(disk: ArcBorrow<'_, Self::Disk>, node: Node<'_>) -> Result<Arc<Self>>;
+
+    /// Handles a fault. May sleep. Runs under the lock of the VMA.
+    fn fault(&self, fault: &mut Fault<'_>, order: Order) -> Outcome;
+
+    /// A part of the mapping that could not be stored to is to become writable: mprotect(2).
+    fn make_writable(&self, range: ByteRange) -> Result;
+}
+
+/// A mapping that mmap(2) is about to make.
+///
+/// # Invariants
+///
+/// `desc` is valid and set up for `'a`; its file is a node of a disk of ours.
+pub struct Area<'a> {
+    desc: NonNull<bindings::vm_area_desc>,
+    _call: PhantomData<&'a mut bindings::vm_area_desc>,
+}
+
+impl<'a> Area<'a> {
+    /// # Safety
+    ///
+    /// `desc` is that of an mmap of a node of ours being prepared, for `'a`.
+    pub(crate) unsafe fn from_raw(desc: NonNull<bindings::vm_area_desc>) -> Self {
+        // INVARIANT: By this function's requirements.
+        Self {
+            desc,
+            _call: PhantomData,
+        }
+    }
+
+    fn raw(&self) -> &bindings::vm_area_desc {
+        // SAFETY: By the type's invariants.
+        unsafe { self.desc.as_ref() }
+    }
+
+    fn flag(&self, bit: u32) -> bool {
+        self.raw().vma_flags.__vma_flags[0] & (1 << bit) != 0
+    }
+
+    /// The offset in the file of the first page.
+    pub fn page(&self) -> PageOffset {
+        PageOffset(self.raw().pgoff)
+    }
+
+    /// The number of pages.
+    pub fn pages(&self) -> usize {
+        (self.raw().end - self.raw().start) >> PAGE_SHIFT
+    }
+
+    /// Whether stores through it reach the file, now or after mprotect(2).
+    pub fn may_store(&self) -> bool {
+        self.flag(bindings::VMA_SHARED_BIT) && self.flag(bindings::VMA_MAYWRITE_BIT)
+    }
+
+    /// Whether it was asked for with MAP_SYNC.
+    pub fn is_sync(&self) -> bool {
+        self.flag(bindings::VMA_SYNC_BIT)
+    }
+
+    /// Makes `file` the file of the mapping, which starts at its page `page`. When the mapping is in
+    /// place, [`T::new`](Operations::new) is called for it, and faults go to what that returns.
+    ///
+    /// The mapping cannot grow, so that the pages up to its end are those that were asked for now.
+    /// That also makes it unmergeable, on which mm/vma.c relies to drop the reference of a file that
+    /// was changed (call_mmap_prepare), and we to have `T::new` called for each (call_vma_mapped).
+    pub fn set_file<T: Operations, F: FileOperations>(self, file: &File<F>, page: PageOffset) {
+        // SAFETY: By the type's invariants.
+        let desc = unsafe { &mut *self.desc.as_ptr() };
+
+        desc.vm_file = file.get();
+        desc.pgoff = page.0;
+        desc.vm_ops = &Vtable::<T>::OPERATIONS;
+        desc.private_data = Private::<T>::Node(desc.file).into_raw();
+        desc.vma_flags.__vma_flags[0] |=
+            (1 << bindings::VMA_HUGEPAGE_BIT) | (1 << bindings::VMA_DONTEXPAND_BIT);
+    }
+}
+
+/// What a VMA's `vm_private_data` is.
+///
+/// If mmap(2) fails after it was prepared, C forgets the value: so up to the end of the call it
+/// owns nothing. If it fails because [`Operations::new`] did, C closes the VMA with the value that
+/// it had before.
+enum Private<T: Operations> {
+    /// The node that is being mapped, which mmap(2) keeps open.
+    Node(*mut bindings::file),
+    /// The mapping, of which a reference is owned.
+    Mapping(NonNull<c_void>, PhantomData<Arc<T>>),
+}
+
+impl<T: Operations> Private<T> {
+    /// No pointer to a structure is odd.
+    const NODE: usize = 1;
+
+    fn into_raw(self) -> *mut c_void {
+        match self {
+            Self::Node(file) => file.cast::<c_void>().map_addr(|addr| addr | Self::NODE),
+            Self::Mapping(mapping, _) => mapping.as_ptr(),
+        }
+    }
+
+    fn from_raw(raw: *mut c_void) -> Option<Self> {
+        if raw.addr() & Self::NODE != 0 {
+            return Some(Self::Node(raw.map_addr(|addr| addr & !Self::NODE).cast()));
+        }
+        Some(Self::Mapping(NonNull::new(raw)?, PhantomData))
+    }
+}
+
+struct Vtable<T>(PhantomData<T>);
+
+impl<T: Operations> Vtable<T> {
+    const OPERATIONS: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        mapped: Some(Self::mapped_callback),
+        open: Some(Self::open_callback),
+        close: Some(Self::close_callback),
+        fault: Some(Self::fault_callback),
+        huge_fault: Some(Self::huge_fault_callback),
+        map_pages: Some(Self::map_pages_callback),
+        mprotect: Some(Self::mprotect_callback),
+        ..pin_init::zeroed()
+    };
+
+    /// The mapping of a VMA.
+    ///
+    /// # Safety
+    ///
+    /// `vma` is a VMA of ours that was mapped and not closed, valid for `'a`.
+    #[inline]
+    unsafe fn mapping<'a>(vma: *mut bindings::vm_area_struct) -> ArcBorrow<'a, T> {
+        // SAFETY: By this function's requirements `mapped_callback` set the value.
+        unsafe { Arc::<T>::borrow((*vma).vm_private_data) }
+    }
+
+    /// # Safety
+    ///
+    /// Called by mm/util.c: call_vma_mapped, once for each mmap(2), with the value that
+    /// [`Area::set_file`] set.
+    unsafe extern "C" fn mapped_callback(
+        _start: c_ulong,
+        _end: c_ulong,
+        _pgoff: c_ulong,
+        _file: *const bindings::file,
+        private: *mut *mut c_void,
+    ) -> c_int {
+        // SAFETY: By this function's requirements `private` is valid.
+        let Some(Private::<T>::Node(file)) = Private::from_raw(unsafe { *private }) else {
+            return EINVAL.to_errno();
+        };
+        // SAFETY: It is the file that mmap(2) is called for, so it is open, and ours.
+        let (disk, node) = unsafe { node::open_node::<T::Disk>(file) };
+
+        match T::new(disk, node) {
+            Ok(mapping) => {
+                // SAFETY: By this function's requirements `private` is valid.
+                unsafe { *private = mapping.into_foreign() };
+                0
+            }
+            Err(e) => e.to_errno(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by mm, with a copy of a VMA of ours that was mapped: after fork, split or mremap.
+    unsafe extern "C" fn open_callback(vma: *mut bindings::vm_area_struct) {
+        // SAFETY: By this function's requirements. The copied value gets a reference of its own.
+        let mapping: Arc<T> = unsafe { Self::mapping(vma) }.into();
+
+        let _ = mapping.into_foreign();
+    }
+
+    /// # Safety
+    ///
+    /// Called by mm/vma.c: vma_close, once for each VMA of ours, even if it could not be mapped.
+    unsafe extern "C" fn close_callback(vma: *mut bindings::vm_area_struct) {
+        // SAFETY: By this function's requirements the VMA is valid.
+        let private = Private::<T>::from_raw(unsafe { (*vma).vm_private_data });
+
+        if let Some(Private::Mapping(mapping, _)) = private {
+            // SAFETY: The reference is the VMA's, which has no use of it any more.
+            drop(unsafe { Arc::<T>::from_foreign(mapping.as_ptr()) });
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by mm/memory.c: __do_fault, for a VMA of ours that was mapped.
+    unsafe extern "C" fn fault_callback(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: By this function's requirements.
+        unsafe { Self::handle(vmf, Order::Pte) }
+    }
+
+    /// # Safety
+    ///
+    /// Called by mm/memory.c: create_huge_pmd and the like, for a VMA of ours that was mapped.
+    unsafe extern "C" fn huge_fault_callback(
+        vmf: *mut bindings::vm_fault,
+        order: c_uint,
+    ) -> bindings::vm_fault_t {
+        if order != Order::Pmd.order() {
+            return Outcome::FALLBACK.0;
+        }
+        // SAFETY: By this function's requirements.
+        unsafe { Self::handle(vmf, Order::Pmd) }
+    }
+
+    /// # Safety
+    ///
+    /// `vmf` is that of a fault on a VMA of ours that was mapped.
+    #[inline(always)]
+    unsafe fn handle(vmf: *mut bindings::vm_fault, order: Order) -> bindings::vm_fault_t {
+        // SAFETY: mm never passes a null pointer.
+        let vmf = unsafe { NonNull::new_unchecked(vmf) };
+        // SAFETY: By this function's requirements the fault is valid.
+        let vma = unsafe { vmf.as_ref().__bindgen_anon_1.vma };
+        // SAFETY: By this function's requirements the VMA is ours, and held by the fault.
+        let mapping = unsafe { Self::mapping(vma) };
+        // SAFETY: By this function's requirements.
+        let mut fault = unsafe { Fault::from_raw(vmf) };
+
+        mapping.fault(&mut fault, order).0
+    }
+
+    /// Nothing is mapped around a fault: a 2 MiB page does that better. That the callback exists
+    /// lets faults of single pages run under the lock of the VMA alone (mm/memory.c:
+    /// vmf_can_call_fault).
+    ///
+    /// # Safety
+    ///
+    /// None: the arguments are not used.
+    unsafe extern "C" fn map_pages_callback(
+        _vmf: *mut bindings::vm_fault,
+        _start: c_ulong,
+        _end: c_ulong,
+    ) -> bindings::vm_fault_t {
+        0
+    }
+
+    /// # Safety
+    ///
+    /// Called by mm/mprotect.c: do_mprotect_pkey, for a VMA of ours that was mapped, of which
+    /// `start` to `end` is a part.
+    unsafe extern "C" fn mprotect_callback(
+        vma: *mut bindings::vm_area_struct,
+        start: c_ulong,
+        end: c_ulong,
+        newflags: c_ulong,
+    ) -> c_int {
+        let wanted = bindings::VM_SHARED as c_ulong | bindings::VM_WRITE as c_ulong;
+
+        if newflags & wanted != wanted {
+            return 0;
+        }
+        // SAFETY: By this function's requirements the VMA is valid, and locked by mprotect(2).
+        let (vm_start, pgoff) = unsafe {
+            (
+                (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start,
+                (*vma).vm_pgoff,
+            )
+        };
+        let range = start
+            .checked_sub(vm_start)
+            .and_then(|skipped| PageOffset(pgoff).checked_add(skipped >> PAGE_SHIFT))
+            .zip(end.checked_sub(start))
+            .and_then(|(page, len)| ByteRange::of_pages(page, len >> PAGE_SHIFT));
+        let Some(range) = range else {
+            return EINVAL.to_errno();
+        };
+
+        // SAFETY: By this function's requirements the VMA is ours.
+        match unsafe { Self::mapping(vma) }.make_writable(range) {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        }
+    }
+}

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pages (`struct page`) for the memory of a device.
+//!
+//! C header: [`include/linux/memremap.h`](srctree/include/linux/memremap.h)
+
+use crate::{
+    bindings,
+    fs::pseudo::Inode,
+    mm::fault::Order,
+    units::{
+        PageOffset,
+        Pfn,
+        PAGE_SHIFT, //
+    }, //
+};
+use core::{
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    },
+};
+use kernel::{
+    device,
+    error::from_err_ptr,
+    prelude::*,
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
+    types::Opaque, //
+};
+
+/// The physical memory of a device, mapped into the kernel and with a `struct page` for each page.
+///
+/// Each naturally aligned 2 MiB of it is one folio; the pages at the edges are folios of their own.
+/// A 4 KiB fault maps a page of the large folio, a 2 MiB fault all of it, in any mixture: that is
+/// what `vmemmap_shift = 0` is for, since with a shift the struct pages of a folio's tail share
+/// memory and cannot count their mappings.
+///
+/// # Invariants
+///
+/// - `pgmap` is pinned. While `mapped` is set, `memremap_pages` holds it and `base` is the kernel's
+///   address of the first of `pages` pages.
+/// - While `mapped` is set, every 2 MiB-aligned block within is a folio of order 9, and every other
+///   page one of order 0.
+#[pin_data(PinnedDrop)]
+pub struct PageMap {
+    #[pin]
+    pgmap: Opaque<bindings::dev_pagemap>,
+    base: NonNull<u8>,
+    first: Pfn,
+    pages: usize,
+    mapped: AtomicBool,
+}
+
+// SAFETY: `struct dev_pagemap` has no owning thread.
+unsafe impl Send for PageMap {}
+
+// SAFETY: After initialisation only `release` changes anything, and `mapped` lets one caller do it.
+unsafe impl Sync for PageMap {}
+
+impl PageMap {
+    /// Maps `pages` pages from `first` on, whose folios belong to the mapping of `inode` at their
+    /// offset in the device. May sleep for long: the cost is linear in the size.
+    ///
+    /// `failure` is called, with `owner`, when the hardware or an administrator reports a page bad.
+    ///
+    /// # Errors
+    ///
+    /// What `memremap_pages` returns: `EINVAL` for memory that is not aligned to 2 MiB or is not
+    /// addressable, `ENXIO` for system RAM, `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// - `owner` stays valid, for whatever the callback does with it, until [`Self::release`].
+    /// - `inode` lives until after [`Self::release`].
+    pub(crate) unsafe fn new<'a>(
+        dev: &'a device::Device<device::Bound>,
+        first: Pfn,
+        pages: usize,
+        inode: &'a Inode,
+        operations: &'static bindings::dev_pagemap_ops,
+        owner: *mut c_void,
+    ) -> impl PinInit<Self, Error> + 'a {
+        let range = Self::range(first, pages);
+
+        // INVARIANT: `memremap_pages` succeeded, and `assemble` makes the folios before anybody
+        // can ask for one.
+        try_pin_init!(&this in Self {
+            pgmap <- Opaque::try_ffi_init(move |pgmap: *mut bindings::dev_pagemap| {
+                let range = range?;
+
+                // SAFETY: `pgmap` is valid for writes; zero is a valid value of a C structure.
+                let pgmap = unsafe {
+                    pgmap.write_bytes(0, 1);
+                    &mut *pgmap
+                };
+                pgmap.type_ = bindings::memory_type_MEMORY_DEVICE_GENERIC;
+                pgmap.ops = operations;
+                pgmap.owner = owner;
+                pgmap.nr_range = 1;
+                // SAFETY: With one range C uses this member of the union.
+                unsafe { *pgmap.__bindgen_anon_1.range.as_mut() = range };
+                Ok::<(), Error>(())
+            }),
+            base: {
+                // SAFETY: The field was just initialised, and is pinned.
+                let pgmap = unsafe { &raw mut (*this.as_ptr()).pgmap }.cast();
+                // SAFETY: `dev` is valid; its raw form is the transparent wrapper's content.
+                let node = unsafe { bindings::dev_to_node(crate::device::as_raw(dev)) };
+                // SAFETY: `pgmap` is pinned and set up as mm/memremap.c wants it.
+                let base = from_err_ptr(unsafe { bindings::memremap_pages(pgmap, node) })?;
+
+                NonNull::new(base.cast()).ok_or(ENOMEM)?
+            },
+            first,
+            pages,
+            mapped: AtomicBool::new(true),
+            _: {
+                // SAFETY: All fields are initialised.
+                unsafe { this.as_ref() }.assemble(inode);
+            },
+        })
+    }
+
+    fn range(first: Pfn, pages: usize) -> Result<bindings::range> {
+        let start = PageOffset(first.0).to_bytes().ok_or(EINVAL)?;
+        let len = PageOffset(pages).to_bytes().ok_or(EINVAL)?;
+        let last = len.checked_sub(1).ok_or(EINVAL)?;
+
+        Ok(bindings::range {
+            start,
+            end: start.checked_add(last).ok_or(EINVAL)?,
+        })
+    }
+
+    /// The kernel's address of the memory. Valid while mapped.
+    #[inline]
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// The number of pages.
+    #[inline]
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// The first page frame.
+    #[inline]
+    pub fn first(&self) -> Pfn {
+        self.first
+    }
+
+    /// Whether the block of `order` from `pfn` on is one folio, of which the whole lies within.
+    #[inline]
+    pub(crate) fn has_folio(&self, pfn: Pfn, order: Order) -> bool {
+        let Some(offset) = pfn.0.checked_sub(self.first.0) else {
+            return false;
+        };
+
+        pfn.0 % order.pages() == 0 && offset < self.pages && self.pages - offset >= order.pages()
+    }
+
+    /// Calls `f` with the head of each folio and its order.
+    fn for_each_folio(&self, mut f: impl FnMut(Pfn, Order)) {
+        let end = self.first.0 + self.pages;
+        let mut pfn = self.first.0;
+
+        while pfn < end {
+            let order = if self.has_folio(Pfn(pfn), Order::Pmd) {
+                Order::Pmd
+            } else {
+                Order::Pte
+            };
+
+            f(Pfn(pfn), order);
+            pfn += order.pages();
+        }
+    }
+
+    /// Joins the pages to folios.
+    fn assemble(&self, inode: &Inode) {
+        self.for_each_folio(|pfn, order| {
+            // SAFETY: mm/memremap.c initialised the page, and nobody else knows it yet.
+            let folio = unsafe { bindings::pfn_folio(pfn.0) };
+
+            if order == Order::Pmd {
+                for i in 0..order.pages() {
+                    // SAFETY: As above. mm/mm_init.c starts GENERIC pages with a count of 1, and
+                    // zone_device_page_init wants 0.
+                    unsafe { bindings::set_page_count(bindings::pfn_to_page(pfn.0 + i), 0) };
+                }
+                // SAFETY: As above; the 512 pages are physically contiguous and aligned.
+                unsafe { bindings::zone_device_folio_init(folio, self.pgmap.get(), order.order()) };
+                // SAFETY: zone_device_page_init returns it locked.
+                unsafe { bindings::folio_unlock(folio) };
+                // zone_device_page_init took a reference for each page, as a driver that hands out
+                // pages wants it. Here memremap_pages took them already, and memunmap_pages drops
+                // just those: with these it would wait for ever.
+                //
+                // SAFETY: The references were just taken.
+                unsafe {
+                    bindings::percpu_ref_put_many(&raw mut (*self.pgmap.get()).ref_, order.pages())
+                };
+            }
+            Self::set_mapping(folio, inode.mapping(), pfn.0 - self.first.0);
+        });
+    }
+
+    fn set_mapping(
+        folio: *mut bindings::folio,
+        mapping: *mut bindings::address_space,
+        index: usize,
+    ) {
+        // SAFETY: The caller has a valid folio that nobody maps.
+        let fields = unsafe { &mut (*folio).__bindgen_anon_1.__bindgen_anon_1 };
+
+        fields.mapping = mapping;
+        fields.__bindgen_anon_2.index = index;
+    }
+
+    /// The page of a frame.
+    ///
+    /// # Safety
+    ///
+    /// The memory is mapped, and `pfn` in it.
+    #[inline]
+    pub(crate) unsafe fn page(pfn: Pfn) -> *mut bindings::page {
+        // SAFETY: By this function's requirements the frame has a page.
+        unsafe { bindings::pfn_to_page(pfn.0) }
+    }
+
+    /// The first frame whose folio somebody still maps or pins.
+    fn busy(&self) -> Option<Pfn> {
+        let mut busy = None;
+
+        self.for_each_folio(|pfn, _| {
+            // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
+            let folio = unsafe { bindings::pfn_folio(pfn.0) };
+            // SAFETY: As above.
+            if busy.is_none() && unsafe { bindings::folio_ref_count(folio) } != 1 {
+                busy = Some(pfn);
+            }
+        });
+        busy
+    }
+
+    /// Waits until nobody maps or pins a page, and unmaps the memory. The first call does it, any
+    /// other returns at once. May sleep for ever: `waiting` is called with the offset of a busy
+    /// page about every ten seconds, to tell who is to blame.
+    ///
+    /// `memunmap_pages` itself does not wait for pins (mm/memremap.c: GUP takes no reference of the
+    /// page map), it would free struct pages that are in use.
+    ///
+    /// # Safety
+    ///
+    /// - Nobody uses `base` or inserts a page any more.
+    /// - All mappings of the pages have been removed, and cannot come back.
+    pub(crate) unsafe fn release(&self, mut waiting: impl FnMut(PageOffset)) {
+        const POLL: Delta = Delta::from_millis(20);
+        const POLLS_PER_REPORT: u32 = 500;
+        let mut polls = 0u32;
+
+        if !self.mapped.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        while let Some(pfn) = self.busy() {
+            if polls % POLLS_PER_REPORT == POLLS_PER_REPORT / 10 {
+                waiting(PageOffset(pfn.0 - self.first.0));
+            }
+            polls = polls.wrapping_add(1);
+            fsleep(POLL);
+        }
+        self.for_each_folio(|pfn, _| {
+            // SAFETY: The memory is still mapped.
+            let folio = unsafe { bindings::pfn_folio(pfn.0) };
+
+            // gup_fast looks at the mapping without a reference (mm/gup.c: gup_fast_folio_allowed),
+            // so it must not dangle when the inode goes.
+            Self::set_mapping(folio, core::ptr::null_mut(), 0);
+        });
+        // SAFETY: `memremap_pages` succeeded, this is the only call, and by this function's
+        // requirements nobody uses the memory.
+        unsafe { bindings::memunmap_pages(self.pgmap.get()) };
+    }
+
+    /// The bytes of the memory.
+    #[inline]
+    pub(crate) fn len(&self) -> u64 {
+        (self.pages as u64) << PAGE_SHIFT
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for PageMap {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: The owner is going away, so there is nobody who could use the memory: a user of
+        // it holds a reference of the owner.
+        unsafe { self.release(|_| ()) };
+    }
+}

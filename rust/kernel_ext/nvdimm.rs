@@ -1,0 +1,709 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Drivers of persistent memory namespaces.
+//!
+//! C header: [`include/linux/nd.h`](srctree/include/linux/nd.h),
+//! [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h)
+
+use crate::{
+    badblocks::Badblocks,
+    bindings,
+    block::{
+        bio::Bio,
+        disk, //
+    },
+    dax::{
+        self,
+        Alive, //
+    },
+    module::THIS_MODULE, //
+};
+use core::ptr::{
+    self,
+    NonNull, //
+};
+use kernel::{
+    device,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    str::CString,
+    types::Opaque, //
+};
+
+/// A driver of namespaces in raw mode.
+///
+/// The bus knows no way to tell which of several drivers a namespace is for, and hands a driver all
+/// of them, and all the btt, pfn and dax devices too. So a driver is asked by name first, and sees a
+/// [`Namespace`] only if it wants it and it is one.
+pub trait Driver: Send + Sync + Sized + 'static {
+    /// What is kept while a namespace is bound.
+    type Data: Send + Sync + 'static;
+
+    /// The name on the bus.
+    const NAME: &'static CStr;
+
+    /// Whether the namespace of that name is to be bound.
+    fn wants(&self, name: &CStr) -> bool;
+
+    /// Binds a namespace. May sleep.
+    fn probe(&self, namespace: &Namespace<'_>) -> Result<KBox<Self::Data>>;
+
+    /// The driver was registered, and offered all namespaces that have no driver yet.
+    fn registered(&self, bus: &Bus<'_>);
+
+    /// Unbinds it. Cannot fail. May sleep.
+    fn unbind(&self, data: KBox<Self::Data>);
+
+    /// The hardware found or forgot bad memory in a namespace, or the region became read-only or
+    /// writable. May sleep.
+    fn changed(data: &Self::Data, namespace: &Namespace<'_>);
+
+    /// The names in the driver attribute `claim`, one a line, to be read.
+    fn claims(&self) -> Result<CString>;
+
+    /// What was written to the driver attribute `claim`.
+    fn change_claims(&self, text: &[u8]) -> Result;
+}
+
+/// A driver that is registered on the bus.
+///
+/// # Invariants
+///
+/// `driver` is registered.
+#[pin_data(PinnedDrop)]
+pub struct Registration<T: Driver> {
+    #[pin]
+    driver: Opaque<bindings::nd_device_driver>,
+    #[pin]
+    data: T,
+}
+
+// SAFETY: `struct nd_device_driver` has no owning thread.
+unsafe impl<T: Driver> Send for Registration<T> {}
+
+// SAFETY: Through a shared reference only `data` is reached, by the callbacks.
+unsafe impl<T: Driver> Sync for Registration<T> {}
+
+impl<T: Driver> Registration<T> {
+    /// Registers a driver; it is offered the namespaces that have no driver yet before this returns.
+    /// May sleep for long.
+    pub fn new(data: impl PinInit<T, Error>) -> impl PinInit<Self, Error> {
+        // INVARIANT: `__nd_driver_register` succeeded.
+        try_pin_init!(Self {
+            data <- data,
+            driver <- Opaque::try_ffi_init(|driver: *mut bindings::nd_device_driver| {
+                // SAFETY: `driver` is valid for writes.
+                unsafe {
+                    driver.write(bindings::nd_device_driver {
+                        drv: bindings::device_driver {
+                            name: T::NAME.as_char_ptr(),
+                            groups: Self::GROUPS.0.as_ptr().cast_mut(),
+                            ..pin_init::zeroed()
+                        },
+                        type_: bindings::ND_DRIVER_NAMESPACE_IO
+                            | bindings::ND_DRIVER_NAMESPACE_PMEM,
+                        probe: Some(Self::probe_callback),
+                        remove: Some(Self::remove_callback),
+                        shutdown: Some(Self::shutdown_callback),
+                        notify: Some(Self::notify_callback),
+                    })
+                };
+                // SAFETY: `driver` is set up, and pinned until it is unregistered; `data`, which
+                // the callbacks use, is initialised.
+                to_result(unsafe {
+                    bindings::__nd_driver_register(driver, THIS_MODULE, T::NAME.as_char_ptr())
+                })
+            }),
+            _: {
+                // INVARIANT: It was registered just now.
+                data.registered(&Bus(&driver));
+            },
+        })
+    }
+
+    const CLAIM: bindings::driver_attribute = bindings::driver_attribute {
+        attr: bindings::attribute {
+            name: kernel::str::as_char_ptr_in_const_context(c"claim"),
+            mode: 0o600,
+        },
+        show: Some(Self::claim_show_callback),
+        store: Some(Self::claim_store_callback),
+    };
+
+    const ATTRIBUTES: Table<bindings::attribute, 2> =
+        Table([&raw const Self::CLAIM_REF.attr, ptr::null()]);
+    const CLAIM_REF: &'static bindings::driver_attribute = &Self::CLAIM;
+
+    const GROUP: bindings::attribute_group = bindings::attribute_group {
+        __bindgen_anon_2: bindings::attribute_group__bindgen_ty_2 {
+            attrs: Self::ATTRIBUTES_REF.0.as_ptr().cast_mut().cast(),
+        },
+        ..pin_init::zeroed()
+    };
+    const ATTRIBUTES_REF: &'static Table<bindings::attribute, 2> = &Self::ATTRIBUTES;
+    const GROUP_REF: &'static bindings::attribute_group = &Self::GROUP;
+
+    const GROUPS: &'static Table<bindings::attribute_group, 2> =
+        &Table([Self::GROUP_REF, ptr::null()]);
+
+    /// The driver that C's form is part of.
+    ///
+    /// # Safety
+    ///
+    /// `driver` is the `drv` of a [`Registration<T>`], valid for `'a`.
+    unsafe fn from_raw<'a>(driver: *const bindings::device_driver) -> &'a Self {
+        let driver = driver.cast_mut();
+        // SAFETY: By this function's requirements.
+        let driver = unsafe { kernel::container_of!(driver, bindings::nd_device_driver, drv) };
+        let driver = Opaque::cast_from(driver);
+
+        // SAFETY: As above.
+        unsafe { &*kernel::container_of!(driver.cast_mut(), Self, driver) }
+    }
+
+    /// # Safety
+    ///
+    /// Called by drivers/nvdimm/bus.c: nvdimm_bus_probe, with a device of the bus that our driver
+    /// is being bound to.
+    unsafe extern "C" fn probe_callback(dev: *mut bindings::device) -> c_int {
+        // SAFETY: By this function's requirements drivers/base/dd.c: really_probe set the driver.
+        let this = unsafe { Self::from_raw((*dev).driver) };
+
+        // SAFETY: By this function's requirements.
+        match unsafe { this.probe(dev) } {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `dev` is a device of the bus that our driver is being bound to.
+    unsafe fn probe(&self, dev: *mut bindings::device) -> Result {
+        // The seeds of the other personalities match the same drivers: only what none of them is,
+        // is a namespace.
+        //
+        // SAFETY: By this function's requirements `dev` is valid.
+        if unsafe {
+            bindings::is_nd_btt(dev) || bindings::is_nd_pfn(dev) || bindings::is_nd_dax(dev)
+        } {
+            return Err(ENODEV);
+        }
+        // SAFETY: By this function's requirements `dev` is valid and being bound.
+        let bound = unsafe { device::Device::<device::Bound>::from_raw(dev) };
+        if !self.data.wants(bound.name()) {
+            return Err(ENODEV);
+        }
+        // Neither btt, pfn nor dax, so it is in a `struct nd_namespace_common`. ENODEV is for one
+        // that has no size yet, ENXIO for one that another personality uses.
+        //
+        // SAFETY: As above.
+        let namespace = from_err_ptr(unsafe { bindings::nvdimm_namespace_common_probe(dev) })?;
+        // INVARIANT: The bus says that it is a namespace, which no one else uses.
+        let namespace = Namespace {
+            namespace: NonNull::new(namespace).ok_or(ENODEV)?,
+            dev: bound,
+        };
+        let data = self.data.probe(&namespace)?;
+
+        // SAFETY: `dev` is valid; the data is taken back in `remove_callback`.
+        unsafe { bindings::dev_set_drvdata(dev, KBox::into_raw(data).cast()) };
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// Called by drivers/nvdimm/bus.c: nvdimm_bus_remove, once, for a device that was probed.
+    unsafe extern "C" fn remove_callback(dev: *mut bindings::device) {
+        // SAFETY: By this function's requirements the driver is still set.
+        let this = unsafe { Self::from_raw((*dev).driver) };
+        // SAFETY: `probe` set it, and nobody uses it after: the device is locked.
+        let data = unsafe { KBox::from_raw(bindings::dev_get_drvdata(dev).cast::<T::Data>()) };
+
+        // SAFETY: `dev` is valid.
+        unsafe { bindings::dev_set_drvdata(dev, ptr::null_mut()) };
+        this.data.unbind(data);
+    }
+
+    /// # Safety
+    ///
+    /// Called by drivers/nvdimm/bus.c: nvdimm_bus_shutdown, with a device that may be bound.
+    unsafe extern "C" fn shutdown_callback(dev: *mut bindings::device) {
+        // SAFETY: By this function's requirements the device is bound to us, so its parent is a
+        // region that is bound too.
+        if unsafe { bindings::nvdimm_flush(bindings::to_nd_region((*dev).parent), ptr::null_mut()) }
+            != 0
+        {
+            // SAFETY: By this function's requirements `dev` is valid.
+            let dev = unsafe { device::Device::<device::Bound>::from_raw(dev) };
+
+            dev_err!(
+                dev,
+                "flush at shutdown failed: the last writes may be lost\n"
+            );
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by drivers/nvdimm/bus.c: nd_device_notify, with a device that is bound to us, and
+    /// locked.
+    unsafe extern "C" fn notify_callback(
+        dev: *mut bindings::device,
+        _event: bindings::nvdimm_event,
+    ) {
+        // SAFETY: By this function's requirements `probe` set it, or is still to.
+        let Some(data) = (unsafe { bindings::dev_get_drvdata(dev).cast::<T::Data>().as_ref() })
+        else {
+            return;
+        };
+        // INVARIANT: What was probed is a namespace, and bound.
+        let namespace = Namespace {
+            // SAFETY: A namespace has its device inside (linux/nd.h: to_ndns).
+            namespace: unsafe {
+                NonNull::new_unchecked(kernel::container_of!(
+                    dev,
+                    bindings::nd_namespace_common,
+                    dev
+                ))
+            },
+            // SAFETY: By this function's requirements.
+            dev: unsafe { device::Device::<device::Bound>::from_raw(dev) },
+        };
+
+        T::changed(data, &namespace);
+    }
+
+    /// # Safety
+    ///
+    /// Called by sysfs for our driver, with a buffer of a page.
+    unsafe extern "C" fn claim_show_callback(
+        driver: *mut bindings::device_driver,
+        buffer: *mut c_char,
+    ) -> isize {
+        // SAFETY: By this function's requirements; sysfs files go before the driver does.
+        let this = unsafe { Self::from_raw(driver) };
+
+        match this.data.claims() {
+            // SAFETY: The buffer is a page, which C checks; the text ends with a NUL.
+            Ok(text) => unsafe {
+                bindings::sysfs_emit(buffer, c"%s".as_char_ptr(), text.as_char_ptr()) as isize
+            },
+            Err(e) => e.to_errno() as isize,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by sysfs for our driver, with `len` bytes.
+    unsafe extern "C" fn claim_store_callback(
+        driver: *mut bindings::device_driver,
+        buffer: *const c_char,
+        len: usize,
+    ) -> isize {
+        // SAFETY: By this function's requirements; sysfs files go before the driver does.
+        let this = unsafe { Self::from_raw(driver) };
+        // SAFETY: By this function's requirements.
+        let text = unsafe { core::slice::from_raw_parts(buffer.cast::<u8>(), len) };
+
+        match this.data.change_claims(text) {
+            Ok(()) => isize::try_from(len).unwrap_or(isize::MAX),
+            Err(e) => e.to_errno() as isize,
+        }
+    }
+}
+
+#[pinned_drop]
+impl<T: Driver> PinnedDrop for Registration<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // Unbinds all devices first.
+        //
+        // SAFETY: By the type's invariants it is registered.
+        unsafe { bindings::driver_unregister(&raw mut (*self.driver.get()).drv) };
+    }
+}
+
+/// Who has a device of the bus.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Owner {
+    /// There is no such device.
+    Missing,
+    /// No driver.
+    Nobody,
+    /// The driver that asks.
+    Us,
+    /// Another driver.
+    Other,
+}
+
+/// The nd bus, as a driver that is registered on it sees it.
+///
+/// # Invariants
+///
+/// The driver is registered.
+pub struct Bus<'a>(&'a Opaque<bindings::nd_device_driver>);
+
+impl Bus<'_> {
+    /// Who has the device of that name now. May sleep.
+    pub fn owner(&self, name: &CStr) -> Owner {
+        // SAFETY: By the type's invariants.
+        let driver = unsafe { &raw const (*self.0.get()).drv };
+        // SAFETY: By the type's invariants drivers/nvdimm/bus.c: __nd_driver_register set the bus.
+        // device_match_name takes a string.
+        let dev = unsafe {
+            bindings::bus_find_device(
+                (*driver).bus,
+                ptr::null_mut(),
+                name.as_char_ptr().cast(),
+                Some(bindings::device_match_name),
+            )
+        };
+
+        if dev.is_null() {
+            return Owner::Missing;
+        }
+        // SAFETY: `bus_find_device` returned a reference. The driver changes at any time.
+        let owner = unsafe { (&raw const (*dev).driver).read_volatile() };
+        // SAFETY: As above.
+        unsafe { bindings::put_device(dev) };
+
+        if owner.is_null() {
+            Owner::Nobody
+        } else if ptr::eq(owner, driver) {
+            Owner::Us
+        } else {
+            Owner::Other
+        }
+    }
+}
+
+/// A table of pointers that ends with null, as C has it.
+struct Table<T, const N: usize>([*const T; N]);
+
+// SAFETY: The pointers are to constants.
+unsafe impl<T, const N: usize> Sync for Table<T, N> {}
+
+/// Another way than raw to use a namespace, which its first blocks say it is used in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Personality {
+    /// Block translation table: `ndctl` mode `sector`.
+    Btt,
+    /// Page structures on the media or in memory: `ndctl` mode `fsdax`.
+    Pfn,
+    /// The same, for a character device: `ndctl` mode `devdax`.
+    Dax,
+}
+
+impl Personality {
+    /// The mode as `ndctl` calls it.
+    pub fn mode(self) -> &'static str {
+        match self {
+            Self::Btt => "sector",
+            Self::Pfn => "fsdax",
+            Self::Dax => "devdax",
+        }
+    }
+}
+
+/// A namespace that is being bound, or is bound.
+///
+/// # Invariants
+///
+/// `namespace` is a valid namespace, with the device `dev`, whose parent is a region that is bound.
+pub struct Namespace<'a> {
+    namespace: NonNull<bindings::nd_namespace_common>,
+    dev: &'a device::Device<device::Bound>,
+}
+
+impl Namespace<'_> {
+    /// The device.
+    pub fn device(&self) -> &device::Device<device::Bound> {
+        self.dev
+    }
+
+    /// The name, like `namespace0.0`.
+    pub fn name(&self) -> &CStr {
+        self.dev.name()
+    }
+
+    fn resource(&self) -> &bindings::resource {
+        // SAFETY: Namespaces of both kinds that we match start with a `struct nd_namespace_io`
+        // (linux/nd.h: to_nd_namespace_io).
+        unsafe { &(*self.namespace.cast::<bindings::nd_namespace_io>().as_ptr()).res }
+    }
+
+    /// The physical address of the first byte.
+    pub fn start(&self) -> u64 {
+        self.resource().start
+    }
+
+    /// The number of bytes.
+    pub fn size(&self) -> u64 {
+        // C: resource_size. A namespace that was probed is not empty.
+        self.resource()
+            .end
+            .wrapping_sub(self.resource().start)
+            .wrapping_add(1)
+    }
+
+    /// The name of its disk, like `pmem0`.
+    pub fn disk_name(&self) -> Result<CString> {
+        let mut name = [0; bindings::DISK_NAME_LEN as usize];
+
+        // SAFETY: drivers/nvdimm/namespace_devs.c: nvdimm_namespace_disk_name writes less than
+        // DISK_NAME_LEN bytes.
+        if unsafe {
+            bindings::nvdimm_namespace_disk_name(self.namespace.as_ptr(), name.as_mut_ptr())
+        }
+        .is_null()
+        {
+            return Err(ENXIO);
+        }
+        // SAFETY: It ends with a NUL.
+        Ok(CString::try_from(unsafe {
+            CStr::from_char_ptr(name.as_ptr())
+        })?)
+    }
+
+    /// The size of a sector in bytes: 512, or 4096 if its label says so.
+    pub fn sector_size(&self) -> u32 {
+        // SAFETY: By the type's invariants.
+        unsafe { bindings::pmem_sector_size(self.namespace.as_ptr()) }
+    }
+
+    /// What the info block at its start says that it is used as. A namespace that was forced to raw
+    /// mode has none, whatever is written there. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the memory is in use, `EIO` if it is bad.
+    pub fn personality(&self) -> Result<Option<Personality>> {
+        // The info blocks are 4 KiB long. A BTT of version 2 is at the very start.
+        const OFFSETS: [u64; 2] = [0x1000, 0];
+        const SIGNATURES: [(&[u8], Personality); 3] = [
+            (b"BTT_ARENA_INFO\0\0", Personality::Btt),
+            (b"NVDIMM_PFN_INFO\0", Personality::Pfn),
+            (b"NVDIMM_DAX_INFO\0", Personality::Dax),
+        ];
+        let namespace = self.namespace.as_ptr();
+        let dev = crate::device::as_raw(self.dev);
+
+        // SAFETY: By the type's invariants.
+        if unsafe { (*namespace).force_raw } != 0 {
+            return Ok(None);
+        }
+
+        let block = KBox::new(Opaque::<bindings::nd_gen_sb>::zeroed(), GFP_KERNEL)?;
+        // SAFETY: By the type's invariants; the device is bound.
+        to_result(unsafe {
+            bindings::devm_namespace_enable(dev, namespace, bindings::nd_info_block_reserve())
+        })?;
+
+        let mut result = Ok(None);
+        for offset in OFFSETS {
+            // SAFETY: The namespace is enabled; the block is of that size.
+            result = to_result(unsafe {
+                bindings::nvdimm_read_bytes(
+                    namespace,
+                    offset,
+                    block.get().cast(),
+                    size_of::<bindings::nd_gen_sb>(),
+                    0,
+                )
+            })
+            .map(|()| {
+                // SAFETY: The block was read; the checksum leaves it as it was.
+                let (checksum, expected, bytes) = unsafe {
+                    (
+                        bindings::nd_sb_checksum(block.get()),
+                        u64::from_le((*block.get()).checksum),
+                        &(*block.get()).reserved,
+                    )
+                };
+
+                SIGNATURES
+                    .iter()
+                    .find(|(signature, _)| {
+                        checksum == expected && signature.iter().zip(bytes).all(|(a, b)| a == b)
+                    })
+                    .map(|(_, personality)| *personality)
+            });
+            if !matches!(result, Ok(None)) {
+                break;
+            }
+        }
+        // SAFETY: It was enabled above.
+        unsafe { bindings::devm_namespace_disable(dev, namespace) };
+        result
+    }
+
+    /// Takes the memory for the driver, until it is unbound, so that nobody else maps it.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if somebody has it.
+    pub fn request_memory(&self) -> Result {
+        let dev = crate::device::as_raw(self.dev);
+
+        // SAFETY: The device is bound, so what is managed goes when it is unbound; the resource
+        // and its name live as long as the device.
+        let region = unsafe {
+            bindings::__devm_request_region(
+                dev,
+                &raw mut bindings::iomem_resource,
+                self.start(),
+                self.size(),
+                self.name().as_char_ptr(),
+            )
+        };
+        if region.is_null() {
+            return Err(EBUSY);
+        }
+        Ok(())
+    }
+
+    /// Whether none of the memory is used as system RAM.
+    pub fn is_apart_from_ram(&self) -> bool {
+        // SAFETY: It has no requirements.
+        let intersects = unsafe {
+            bindings::region_intersects(
+                self.start(),
+                self.size() as usize,
+                bindings::IORESOURCE_SYSTEM_RAM as c_ulong,
+                bindings::IORES_DESC_NONE as c_ulong,
+            )
+        };
+
+        intersects == bindings::REGION_DISJOINT as c_int
+    }
+
+    /// The region that it is part of.
+    pub fn region(&self) -> Region {
+        // SAFETY: By the type's invariants the parent is a region.
+        let region = unsafe { bindings::to_nd_region((*crate::device::as_raw(self.dev)).parent) };
+
+        // SAFETY: As above.
+        unsafe { bindings::get_device(bindings::nd_region_dev(region)) };
+        // INVARIANT: The reference was just taken.
+        Region(region)
+    }
+
+    /// Adds the bad memory that the hardware knows of to `badblocks`. May sleep.
+    pub fn populate(&self, badblocks: &Badblocks) {
+        let resource = self.resource();
+        let range = bindings::range {
+            start: resource.start,
+            end: resource.end,
+        };
+
+        // SAFETY: By the type's invariants the region is bound; the range is that of the namespace.
+        unsafe {
+            bindings::nvdimm_badblocks_populate(
+                bindings::to_nd_region((*crate::device::as_raw(self.dev)).parent),
+                badblocks.as_raw(),
+                &range,
+            )
+        };
+    }
+
+    /// Makes the disk read-only if the region is.
+    pub fn update_read_only<T: disk::Operations>(&self, disk: &disk::Registration<T>) {
+        // SAFETY: The disk is registered; its parent is the namespace, whose parent is the region.
+        unsafe { bindings::nvdimm_check_and_set_ro(disk.as_raw()) };
+    }
+}
+
+/// A region: what namespaces are parts of, and what makes writes durable.
+///
+/// # Invariants
+///
+/// A reference of its device is owned.
+pub struct Region(*mut bindings::nd_region);
+
+// SAFETY: Devices have no owning thread.
+unsafe impl Send for Region {}
+
+// SAFETY: drivers/nvdimm/region_devs.c: nvdimm_flush may be called by any thread at any time.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Whether flushes are needed and known how to do. `None` if the platform does not say how
+    /// writes become durable.
+    pub fn has_flush(&self) -> Option<bool> {
+        // SAFETY: By the type's invariants.
+        match unsafe { bindings::nvdimm_has_flush(self.0) } {
+            0 => Some(false),
+            flush if flush > 0 => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Whether CPU caches have to be written back for stores to be durable.
+    pub fn has_cache(&self) -> bool {
+        // SAFETY: By the type's invariants.
+        unsafe { bindings::nvdimm_has_cache(self.0) != 0 }
+    }
+
+    /// Whether stores become durable without asking a host.
+    pub fn is_synchronous(&self) -> bool {
+        // SAFETY: By the type's invariants.
+        unsafe { bindings::is_nvdimm_sync(self.0) }
+    }
+
+    /// Makes all that was written durable. May sleep. The device is alive, so the region, which is
+    /// its grandparent, is bound.
+    #[inline]
+    pub fn flush<T: dax::Operations>(&self, _alive: &Alive<'_, T>) -> Result {
+        // SAFETY: By the type's invariants the region is valid; it is bound, as the namespace is.
+        to_result(unsafe { bindings::nvdimm_flush(self.0, ptr::null_mut()) })
+    }
+
+    /// Asks the hardware to make `len` bytes of bad memory from the physical address `start` on good
+    /// again. Returns how many bytes it did. Their content is not defined until they are written.
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if it cannot, or not in that unit.
+    pub fn clear_poison<T: dax::Operations>(
+        &self,
+        _alive: &Alive<'_, T>,
+        start: u64,
+        len: u64,
+    ) -> Result<u64> {
+        // SAFETY: By the type's invariants the region is valid; it is a device of the nd bus.
+        let cleared = unsafe {
+            bindings::nvdimm_clear_poison(
+                bindings::nd_region_dev(self.0),
+                start,
+                u32::try_from(len)?,
+            )
+        };
+
+        u64::try_from(cleared).map_err(|_| EIO)
+    }
+
+    /// Makes all that was written durable, then ends `bio`. A host that does the flush may end it
+    /// later. May sleep.
+    #[inline]
+    pub fn flush_and_end<T: dax::Operations>(&self, _alive: &Alive<'_, T>, bio: Bio) {
+        let raw = bio.into_raw();
+        // SAFETY: As in `flush`. The bio is valid; it is the region's if the result says so.
+        let result = unsafe { bindings::nvdimm_flush(self.0, raw) };
+
+        if result != bindings::NVDIMM_FLUSH_ASYNC as c_int {
+            // SAFETY: It is still ours, and not null.
+            unsafe { Bio::from_raw(NonNull::new_unchecked(raw)) }.end(to_result(result));
+        }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants a reference is owned.
+        unsafe { bindings::put_device(bindings::nd_region_dev(self.0)) };
+    }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Copies to and from persistent memory.
+//!
+//! C header: [`include/linux/uaccess.h`](srctree/include/linux/uaccess.h),
+//! [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h)
+
+use crate::{
+    bindings,
+    block::bio::Segment,
+    units::ByteRange, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*, //
+};
+
+/// Persistent memory, mapped by the kernel.
+///
+/// It is never lent as a slice: processes store to it at any time, and a load may raise a machine
+/// check. The methods copy, and can report that.
+///
+/// # Invariants
+///
+/// `base` is the kernel's address of `len` bytes that stay mapped for `'a`.
+#[derive(Clone, Copy)]
+pub struct Memory<'a> {
+    base: NonNull<u8>,
+    len: u64,
+    _mapped: PhantomData<&'a ()>,
+}
+
+impl Memory<'_> {
+    /// # Safety
+    ///
+    /// `base` is the kernel's address of `len` bytes that stay mapped for the lifetime.
+    #[inline]
+    pub(crate) unsafe fn new(base: NonNull<u8>, len: u64) -> Self {
+        // INVARIANT: By this function's requirements.
+        Self {
+            base,
+            len,
+            _mapped: PhantomData,
+        }
+    }
+
+    /// The address of `range`, or `EIO` if it is not wholly inside.
+    #[inline]
+    fn at(&self, range: ByteRange) -> Result<(*mut u8, usize)> {
+        if range.end() > self.len {
+            return Err(EIO);
+        }
+        // SAFETY: The offset is inside the memory.
+        let address = unsafe { self.base.as_ptr().add(range.start() as usize) };
+
+        Ok((address, range.len() as usize))
+    }
+
+    /// Copies from `offset` to a segment of a bio.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` behind the end, or if the memory is bad.
+    pub fn read_segment(&self, offset: u64, segment: &mut Segment<'_>) -> Result {
+        segment.for_each_page(offset, |data, offset, len| {
+            let (from, len) = self.at(ByteRange::new(offset, len as u64).ok_or(EIO)?)?;
+
+            // SAFETY: Both have `len` bytes, which is at most a page. The copy survives a machine check in `from`
+            // (arch/x86/lib/copy_mc.c), and returns how much is left then.
+            match unsafe { bindings::copy_mc_to_kernel(data.cast(), from.cast(), len as c_uint) } {
+                0 => Ok(()),
+                _ => Err(EIO),
+            }
+        })
+    }
+
+    /// Copies a segment of a bio to `offset`, around the CPU caches. Durable after a flush of the
+    /// region.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` behind the end.
+    pub fn write_segment(&self, offset: u64, segment: &mut Segment<'_>) -> Result {
+        segment.for_each_page(offset, |data, offset, len| {
+            let (to, len) = self.at(ByteRange::new(offset, len as u64).ok_or(EIO)?)?;
+
+            // SAFETY: Both have `len` bytes.
+            unsafe { bindings::memcpy_flushcache(to.cast(), data.cast(), len) };
+            Ok(())
+        })
+    }
+
+    /// Copies `range` to a caller of read(2). Returns the bytes copied: fewer if the caller's
+    /// memory is not there or the device's is bad.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` behind the end.
+    #[inline]
+    pub fn read_iter(&self, range: ByteRange, to: &mut IovIterDest<'_>) -> Result<usize> {
+        let (from, len) = self.at(range)?;
+
+        // SAFETY: `from` has `len` bytes; the copy survives a machine check in it.
+        Ok(unsafe { bindings::_copy_mc_to_iter(from.cast(), len, to.as_raw()) })
+    }
+
+    /// Copies from a caller of write(2) to `range`, around the CPU caches. Returns the bytes
+    /// copied: fewer if the caller's memory is not there. Durable after a flush of the region.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` behind the end.
+    #[inline]
+    pub fn write_iter(&self, range: ByteRange, from: &mut IovIterSource<'_>) -> Result<usize> {
+        let (to, len) = self.at(range)?;
+
+        // SAFETY: `to` has `len` bytes.
+        Ok(unsafe { bindings::_copy_from_iter_flushcache(to.cast(), len, from.as_raw()) })
+    }
+
+    /// Writes back the CPU caches of the part of `range` that is inside. Durable after a flush of
+    /// the region.
+    pub fn write_back(&self, range: ByteRange) {
+        if let Ok((address, len)) = self.at(range.before(self.len)) {
+            // SAFETY: `address` has `len` bytes.
+            unsafe { bindings::arch_wb_cache_pmem(address.cast(), len) };
+        }
+    }
+
+    /// Drops the CPU caches of `range`, whose content the hardware changed under them.
+    pub fn invalidate(&self, range: ByteRange) {
+        if let Ok((address, len)) = self.at(range.before(self.len)) {
+            // SAFETY: `address` has `len` bytes.
+            unsafe { bindings::arch_invalidate_pmem(address.cast(), len) };
+        }
+    }
+}
