@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A namespace that was taken: its memory, and what all users of it share.
+
+use crate::{
+    dirty::DirtyChunks,
+    geometry::{
+        whole_sectors,
+        Geometry, //
+    },
+    io,
+    mapping,
+    poison::Media, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering, //
+};
+use kernel::{
+    device as kernel_device,
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    },
+};
+use kernel_ext::{
+    badblocks::Badblocks,
+    block::{
+        bio::Bio,
+        disk,
+        node::{
+            self,
+            AddressRequest,
+            Node, //
+        },
+    },
+    dax::{
+        self,
+        Alive, //
+    },
+    fs::{
+        io::Io,
+        pseudo::{
+            File,
+            FileOperations,
+            Mount, //
+        },
+    },
+    mm::mapping::Area,
+    nvdimm::Region,
+    ratelimit::RateLimit,
+    units::ByteRange, //
+};
+
+/// A power of two: see [`Device::lock_table`].
+const TABLE_LOCKS: usize = 64;
+
+/// A device. It lives until the last open file of its disk is closed, which may be long after it
+/// was removed; what goes earlier, the memory, is behind [`dax::Device::enter`].
+#[pin_data]
+pub(crate) struct Device {
+    name: CString,
+    #[pin]
+    pub(crate) dax: dax::Device<Media>,
+    pub(crate) region: Region,
+    /// Whether what is stored is durable once the CPU wrote it back, and MAP_SYNC keeps its promise.
+    pub(crate) synchronous: bool,
+    pub(crate) dirty: DirtyChunks,
+    pub(crate) mappings: Mappings,
+    // The file of all mappings, which has a reference of `self`: see `with_file`.
+    #[pin]
+    file: Mutex<Option<File<Device>>>,
+    #[pin]
+    pub(crate) log: RateLimit,
+    #[pin]
+    table_locks: [Mutex<()>; TABLE_LOCKS],
+}
+
+impl Device {
+    /// Maps the memory. May sleep for long.
+    pub(crate) fn new<'a>(
+        parent: &'a kernel_device::Device<kernel_device::Bound>,
+        mount: &'a Arc<Mount>,
+        name: CString,
+        geometry: Geometry,
+        region: Region,
+    ) -> Result<impl PinInit<Self, Error> + 'a> {
+        let len = geometry.all().ok_or(EINVAL)?.len();
+        let dirty = DirtyChunks::new(len)?;
+        let mappings = Mappings::new();
+        let synchronous = region.is_synchronous();
+
+        Ok(try_pin_init!(Self {
+            name,
+            dax <- dax::Device::new(
+                parent,
+                mount,
+                geometry.first(),
+                geometry.pages(),
+                Media::new(geometry),
+            ),
+            region,
+            synchronous,
+            dirty,
+            mappings,
+            file <- new_mutex!(None, "pmem_dax file"),
+            log <- RateLimit::new(),
+            table_locks <- pin_init::pin_init_array_from_fn(|_| new_mutex!((), "pmem_dax table")),
+        }))
+    }
+
+    /// The name of the disk.
+    pub(crate) fn name(&self) -> &str {
+        self.name.to_str().unwrap_or("?")
+    }
+
+    /// Calls `f` with the file of all mappings. May sleep.
+    ///
+    /// The file is made for the first mapping and kept until the last close: it keeps the module,
+    /// which is not to be kept by a device that nobody uses.
+    pub(crate) fn with_file<R>(
+        this: ArcBorrow<'_, Self>,
+        f: impl FnOnce(&File<Device>) -> R,
+    ) -> Result<R> {
+        let mut slot = this.file.lock();
+
+        if let Some(file) = &*slot {
+            return Ok(f(file));
+        }
+        let file = File::new(this.dax.inode(), &this.name, this.into())?;
+
+        Ok(f(slot.insert(file)))
+    }
+
+    /// Ends all mapping: there will be no new ones, and no access through old ones. What was stored
+    /// is made durable. Waits for pages that somebody pinned.
+    pub(crate) fn shut_down(&self) {
+        self.dax.shut_down(
+            |alive| {
+                if self.finish(alive).is_err() {
+                    pr_err!(
+                        "{}: the last flush failed: the last stores may be lost\n",
+                        self.name()
+                    );
+                }
+            },
+            |page| {
+                pr_warn!(
+                    "{}: waiting for page {:#x}, which is pinned: close the files that have it (io_uring buffers, RDMA, VFIO)\n",
+                    self.name(),
+                    page.0
+                );
+            },
+        );
+    }
+
+    /// Keeps all other faults away that may fill the same entry of a page table. Without it, a page
+    /// and a large page could be put in one place by two threads at once.
+    #[inline]
+    pub(crate) fn lock_table(&self, key: usize) -> Option<Guard<'_, (), MutexBackend>> {
+        self.table_locks
+            .get(key % TABLE_LOCKS)
+            .map(|lock| lock.lock())
+    }
+
+    fn write_back(&self, alive: &Alive<'_, Media>, range: ByteRange) {
+        if self.dax.has_write_cache() {
+            self.dirty
+                .for_each(range, |part| alive.memory().write_back(part));
+        }
+    }
+
+    /// Makes everything that was stored through mappings durable.
+    fn finish(&self, alive: &Alive<'_, Media>) -> Result {
+        if let Some(all) = self.dax.data().geometry.all() {
+            self.write_back(alive, all);
+        }
+        self.region.flush(alive)
+    }
+
+    /// Removes all pages from all mappings, so that the next access to each is looked at anew.
+    pub(crate) fn refault(&self) {
+        if let Some(all) = self.dax.data().geometry.all() {
+            self.dax.inode().unmap(all, false);
+        }
+    }
+
+    /// Makes bad memory in `range`, which is about to be written, good again.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if the hardware does not, or if a bad sector would be written in part only.
+    #[inline]
+    pub(crate) fn heal(&self, alive: &Alive<'_, Media>, range: ByteRange) -> Result {
+        let media = self.dax.data();
+
+        if media.badblocks.first_in(range).is_none() {
+            return Ok(());
+        }
+        if !whole_sectors(range) {
+            return Err(EIO);
+        }
+
+        let start = media.geometry.phys(range.start()).ok_or(EIO)?;
+        let cleared = self.region.clear_poison(alive, start, range.len())?;
+        let good = range.before(range.start().saturating_add(cleared));
+
+        alive.forget_poison(good);
+        alive.memory().invalidate(good);
+        media.badblocks.clear(good)?;
+        if good != range {
+            return Err(EIO);
+        }
+        Ok(())
+    }
+}
+
+impl FileOperations for Device {
+    fn sync(&self, range: ByteRange) -> Result {
+        let alive = self.dax.enter().ok_or(EIO)?;
+
+        self.write_back(&alive, range);
+        self.region.flush(&alive)
+    }
+}
+
+impl disk::Operations for Device {
+    fn submit_bio(&self, bio: Bio) {
+        io::submit(self, bio);
+    }
+
+    /// As with a page cache, what was stored is durable after the last close. Nobody has a mapping
+    /// any more, since that keeps its file open.
+    fn last_close(&self) {
+        drop(self.file.lock().take());
+
+        // If it was removed, that was the end of it.
+        let Some(alive) = self.dax.enter() else {
+            return;
+        };
+
+        if self.dirty.is_empty() {
+            return;
+        }
+        if self.finish(&alive).is_ok() {
+            self.dirty.clear();
+        } else if self.log.allows() {
+            pr_err!(
+                "{}: flush at the last close failed: the last stores may be lost\n",
+                self.name()
+            );
+        }
+    }
+
+    /// Pages that are mapped writable could not be made read-only in place, only removed: that is
+    /// for the hardware to ask for, not for a user who may not know of the mapping.
+    fn make_read_only(&self) -> Result {
+        if self.mappings.is_empty() {
+            return Ok(());
+        }
+        if self.log.allows() {
+            pr_notice!(
+                "{}: not made read-only: it is mapped; unmap it first\n",
+                self.name()
+            );
+        }
+        Err(EBUSY)
+    }
+
+    fn badblocks(&self) -> &Badblocks {
+        &self.dax.data().badblocks
+    }
+}
+
+impl node::Operations for Device {
+    fn mmap(this: ArcBorrow<'_, Self>, node: Node<'_>, area: Area<'_>) -> Result {
+        mapping::map(this, node, area)
+    }
+
+    fn unmapped_area(&self, node: Node<'_>, request: AddressRequest<'_>) -> Result<usize> {
+        mapping::place(self, node, request)
+    }
+
+    fn read(&self, node: Node<'_>, io: &mut Io<'_>, to: &mut IovIterDest<'_>) -> Result<usize> {
+        io::read(self, node, io, to)
+    }
+
+    fn write(
+        &self,
+        node: Node<'_>,
+        io: &mut Io<'_>,
+        from: &mut IovIterSource<'_>,
+    ) -> Result<usize> {
+        io::write(self, node, io, from)
+    }
+
+    fn sync(&self, node: Node<'_>, range: ByteRange) -> Result {
+        if let (Some(alive), Some(all)) = (self.dax.enter(), self.dax.data().geometry.all()) {
+            self.write_back(&alive, all);
+        }
+        // Writes back the page cache, if it is used, and ends with a flush of the region.
+        node.default_sync(range)
+    }
+
+    fn flush(&self) {
+        let Some(alive) = self.dax.enter() else {
+            return;
+        };
+
+        if self.finish(&alive).is_err() && self.log.allows() {
+            pr_err!(
+                "{}: flush failed: the last stores may be lost\n",
+                self.name()
+            );
+        }
+    }
+}
+
+/// How many mappings there are of the disk and of each partition.
+pub(crate) struct Mappings {
+    counts: [AtomicU32; 256],
+}
+
+impl Mappings {
+    fn new() -> Self {
+        Self {
+            counts: [const { AtomicU32::new(0) }; 256],
+        }
+    }
+
+    fn count(&self, partition: u8) -> Option<&AtomicU32> {
+        self.counts.get(usize::from(partition))
+    }
+
+    pub(crate) fn add(&self, partition: u8) {
+        if let Some(count) = self.count(partition) {
+            count.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn remove(&self, partition: u8) {
+        if let Some(count) = self.count(partition) {
+            count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether there is none at all.
+    fn is_empty(&self) -> bool {
+        self.counts
+            .iter()
+            .all(|count| count.load(Ordering::Acquire) == 0)
+    }
+
+    /// Whether there is one of that partition.
+    #[inline]
+    pub(crate) fn any(&self, partition: u8) -> bool {
+        self.count(partition)
+            .is_some_and(|count| count.load(Ordering::Acquire) != 0)
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which parts of a device may have been stored to through mappings.
+//!
+//! A store through a mapping stays in the CPU's caches until it is written back, and nobody tells
+//! the driver of it. So each 2 MiB chunk of which a page was mapped writable is remembered, and
+//! written back by every sync until the last close of the disk.
+
+use crate::geometry::PMD_SIZE;
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering, //
+};
+use kernel::prelude::*;
+use kernel_ext::units::{
+    ByteRange,
+    PageOffset,
+    PAGE_SHIFT, //
+};
+
+/// A set of chunks.
+pub(crate) struct DirtyChunks {
+    words: KVVec<AtomicU64>,
+}
+
+const BITS: u64 = 64;
+const PAGES_PER_CHUNK: usize = (PMD_SIZE >> PAGE_SHIFT) as usize;
+
+impl DirtyChunks {
+    /// The empty set of the chunks of `len` bytes.
+    pub(crate) fn new(len: u64) -> Result<Self> {
+        let count = usize::try_from(len.div_ceil(PMD_SIZE).div_ceil(BITS))?;
+        let mut words = KVVec::with_capacity(count, GFP_KERNEL)?;
+
+        for _ in 0..count {
+            words.push(AtomicU64::new(0), GFP_KERNEL)?;
+        }
+        Ok(Self { words })
+    }
+
+    fn chunks(range: ByteRange) -> core::ops::Range<u64> {
+        range.start() / PMD_SIZE..range.end().div_ceil(PMD_SIZE)
+    }
+
+    #[inline]
+    fn word(&self, chunk: u64) -> Option<(&AtomicU64, u64)> {
+        let word = self.words.get(usize::try_from(chunk / BITS).ok()?)?;
+
+        Some((word, 1 << (chunk % BITS)))
+    }
+
+    /// Adds the chunks that `range` touches.
+    pub(crate) fn mark(&self, range: ByteRange) {
+        for chunk in Self::chunks(range) {
+            self.mark_chunk(chunk);
+        }
+    }
+
+    /// Adds the chunk that the page is in. A large page is never in two: the memory starts at a
+    /// multiple of 2 MiB.
+    #[inline]
+    pub(crate) fn mark_block(&self, page: PageOffset) {
+        self.mark_chunk((page.0 / PAGES_PER_CHUNK) as u64);
+    }
+
+    #[inline]
+    fn mark_chunk(&self, chunk: u64) {
+        if let Some((word, bit)) = self.word(chunk) {
+            // Most faults find it set, and need not take the cache line from others.
+            if word.load(Ordering::Relaxed) & bit == 0 {
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Calls `f` with the part of `range` in each chunk that is in the set.
+    pub(crate) fn for_each(&self, range: ByteRange, mut f: impl FnMut(ByteRange)) {
+        let chunks = Self::chunks(range);
+        let mut chunk = chunks.start;
+
+        while chunk < chunks.end {
+            let Some((word, bit)) = self.word(chunk) else {
+                return;
+            };
+            let set = word.load(Ordering::Relaxed);
+
+            if set == 0 {
+                // On to the next word.
+                chunk = (chunk / BITS + 1) * BITS;
+                continue;
+            }
+            if set & bit != 0 {
+                let start = (chunk * PMD_SIZE).max(range.start());
+                let end = ((chunk + 1) * PMD_SIZE).min(range.end());
+
+                if let Some(part) = ByteRange::new(start, end.saturating_sub(start)) {
+                    f(part);
+                }
+            }
+            chunk += 1;
+        }
+    }
+
+    /// Whether there is no chunk in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words
+            .iter()
+            .all(|word| word.load(Ordering::Relaxed) == 0)
+    }
+
+    /// Empties the set.
+    pub(crate) fn clear(&self) {
+        for word in self.words.iter() {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The driver on the nd bus: which namespaces it takes, and how it sets them up and takes them down.
+
+use crate::{
+    claim::{
+        Claims,
+        Printable, //
+    },
+    device::Device,
+    geometry::{
+        Geometry,
+        Misfit, //
+    },
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+use kernel_ext::{
+    block::{
+        disk::{
+            self,
+            Limits,
+            Major, //
+        },
+        node::Hook,
+    },
+    fs::pseudo::{
+        FileSystemType,
+        Mount, //
+    },
+    nvdimm::{
+        self,
+        Bus,
+        Namespace,
+        Owner, //
+    },
+    platform,
+};
+
+static FILE_SYSTEM: FileSystemType = FileSystemType::new(c"pmem_dax");
+
+/// The driver.
+///
+/// Fields are dropped in this order, when all devices are gone: the hook before the major that it
+/// is for.
+#[pin_data]
+pub(crate) struct Driver {
+    _hook: Pin<KBox<Hook<Device>>>,
+    major: Arc<Major>,
+    mount: Arc<Mount>,
+    #[pin]
+    claims: Mutex<Claims>,
+}
+
+impl Driver {
+    /// Sets up what all devices share. `claim` is the list of namespaces to take.
+    pub(crate) fn new(claim: &'static CStr) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let claims = Claims::parse(claim.to_bytes())?;
+
+            if platform::encrypts_memory() {
+                pr_err!(
+                    "this host encrypts its memory (SME), so the media would be written encrypted: boot with mem_encrypt=off\n"
+                );
+                return Err(EOPNOTSUPP);
+            }
+            if claims.is_empty() {
+                pr_info!(
+                    "no namespace claimed: load with claim=namespace0.0, or write its name to /sys/bus/nd/drivers/pmem_dax/claim and then to bind\n"
+                );
+            }
+            let major = Major::new(c"pmem_dax")?;
+            let mount = Mount::new(&FILE_SYSTEM)?;
+            let hook = KBox::pin_init(Hook::new(&major), GFP_KERNEL).inspect_err(|e| {
+                pr_err!(
+                    "not loaded: ftrace refuses to hook the open of block devices ({:?}), and without it /dev/pmemN would map the page cache; see the log above for why it was shut down, or reboot\n",
+                    e
+                );
+            })?;
+
+            Ok(try_pin_init!(Self {
+                _hook: hook,
+                major,
+                mount,
+                claims <- new_mutex!(claims),
+            }))
+        })
+    }
+
+    fn refuse(namespace: &Namespace<'_>, why: &str, error: Error) -> Error {
+        dev_err!(namespace.device(), "not taken: {}\n", why);
+        error
+    }
+
+    /// The memory of a namespace that can be taken.
+    fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
+        if let Some(personality) = namespace.personality()? {
+            dev_err!(
+                namespace.device(),
+                "not taken: it is in {} mode; to use it raw, erasing it: ndctl create-namespace -f -e {} -m raw\n",
+                personality.mode(),
+                Printable(namespace.name().to_bytes())
+            );
+            return Err(ENXIO);
+        }
+        if !namespace.is_apart_from_ram() {
+            return Err(Self::refuse(
+                namespace,
+                "it shares its memory with system RAM",
+                EBUSY,
+            ));
+        }
+        Geometry::new(namespace.start(), namespace.size()).map_err(|misfit| match misfit {
+            Misfit::Unaligned => Self::refuse(
+                namespace,
+                "it does not start and end at 2 MiB boundaries: create it with such an alignment",
+                EINVAL,
+            ),
+            Misfit::TooLarge => Self::refuse(namespace, "its end is no physical address", EINVAL),
+        })
+    }
+}
+
+/// A namespace that was taken.
+pub(crate) struct Taken {
+    device: Arc<Device>,
+    disk: disk::Registration<Device>,
+}
+
+impl nvdimm::Driver for Driver {
+    type Data = Taken;
+
+    const NAME: &'static CStr = c"pmem_dax";
+
+    fn wants(&self, name: &CStr) -> bool {
+        self.claims.lock().wants(name)
+    }
+
+    fn probe(&self, namespace: &Namespace<'_>) -> Result<KBox<Taken>> {
+        let geometry = Self::examine(namespace)?;
+        let capacity = geometry.capacity().ok_or(EINVAL)?;
+        let region = namespace.region();
+        let flush = region.has_flush();
+        let name = namespace.disk_name()?;
+
+        if flush.is_none() {
+            dev_warn!(
+                namespace.device(),
+                "unable to guarantee persistence of writes\n"
+            );
+        }
+        namespace.request_memory().inspect_err(|_| {
+            dev_err!(
+                namespace.device(),
+                "not taken: somebody else has its memory\n"
+            );
+        })?;
+        let device = Arc::pin_init(
+            Device::new(
+                namespace.device(),
+                &self.mount,
+                CString::try_from(&*name)?,
+                geometry,
+                region,
+            )?,
+            GFP_KERNEL,
+        )
+        .inspect_err(|e| {
+            dev_err!(
+                namespace.device(),
+                "not taken: mapping its memory failed: {:?}\n",
+                e
+            );
+        })?;
+        if device.synchronous {
+            device.dax.set_synchronous();
+        }
+        device.dax.set_write_cache(device.region.has_cache());
+        namespace.populate(&device.dax.data().badblocks);
+
+        // The last thing that can fail must not be after the disk is there.
+        let taken = KBox::new_uninit(GFP_KERNEL)?;
+        let disk = disk::Registration::new(
+            namespace.device(),
+            &self.major,
+            &name,
+            Limits {
+                logical_block_size: namespace.sector_size(),
+                fua: flush == Some(true),
+            },
+            capacity,
+            device.clone(),
+        )?;
+        namespace.update_read_only(&disk);
+        dev_info!(
+            namespace.device(),
+            "/dev/{}: {} MiB, mapped with 4 KiB and 2 MiB pages\n",
+            device.name(),
+            geometry.pages() >> 8
+        );
+        Ok(KBox::write(taken, Taken { device, disk }))
+    }
+
+    /// Tells of names in `claim=` that got nothing. Why a namespace was refused was told before.
+    fn registered(&self, bus: &Bus<'_>) {
+        for name in self.claims.lock().names() {
+            let printable = Printable(name);
+            let Ok(name) = CString::try_from_fmt(fmt!("{}", printable)) else {
+                continue;
+            };
+
+            match bus.owner(&name) {
+                Owner::Missing => {
+                    pr_warn!(
+                        "{}: claimed, but there is no such namespace (yet)\n",
+                        printable
+                    );
+                }
+                Owner::Other => {
+                    pr_warn!(
+                        "{}: claimed, but another driver has it: write its name to that driver's unbind, then to /sys/bus/nd/drivers/pmem_dax/bind\n",
+                        printable
+                    );
+                }
+                Owner::Nobody | Owner::Us => (),
+            }
+        }
+    }
+
+    /// Nobody can be refused here, so everybody is told, and waited for. The order matters:
+    ///
+    /// 1. The disk goes: what the page cache still has is written, open files read nothing and fail
+    ///    to write, new opens and mappings fail, and so do faults.
+    /// 2. All mappings are removed: touching them is SIGBUS now.
+    /// 3. What was stored through them is made durable.
+    /// 4. Pages that somebody pinned are waited for, and the memory is unmapped.
+    fn unbind(&self, taken: KBox<Taken>) {
+        let Taken { device, disk } = KBox::into_inner(taken);
+
+        disk.remove();
+        device.shut_down();
+    }
+
+    fn changed(taken: &Taken, namespace: &Namespace<'_>) {
+        namespace.populate(&taken.device.dax.data().badblocks);
+        namespace.update_read_only(&taken.disk);
+        // Pages that are bad now, or must not be stored to, may be mapped.
+        taken.device.refault();
+    }
+
+    fn claims(&self) -> Result<CString> {
+        self.claims.lock().to_text()
+    }
+
+    fn change_claims(&self, text: &[u8]) -> Result {
+        self.claims.lock().change(text)
+    }
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads and writes: bios, and system calls on the nodes.
+//!
+//! Both copy straight from and to the media, so they see what mappings store at once. Only while
+//! somebody else holds the device do system calls go through the page cache, which is then shared
+//! with the holder: that is what tools for mounted file systems rely on.
+
+use crate::device::Device;
+use crate::geometry::transfer;
+use kernel::{
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*, //
+};
+use kernel_ext::{
+    block::{
+        bio::{
+            Bio,
+            Segment, //
+        },
+        node::Node,
+    },
+    dax::Alive,
+    fs::io::Io,
+    units::{
+        ByteRange,
+        Sector, //
+    },
+};
+
+use crate::poison::Media;
+
+/// Handles a bio, as drivers/nvdimm/pmem.c does.
+pub(crate) fn submit(device: &Device, mut bio: Bio) {
+    let Some(alive) = device.dax.enter() else {
+        return bio.end(Err(EIO));
+    };
+
+    if bio.is_preflush() {
+        if let Err(e) = device.region.flush(&alive) {
+            return bio.end(Err(e));
+        }
+    }
+    if bio.has_data() {
+        let write = bio.is_write();
+        let accounting = bio.start_accounting();
+        let result = bio.for_each_segment(|sector, segment| {
+            if write {
+                write_segment(device, &alive, sector, segment)
+            } else {
+                read_segment(device, &alive, sector, segment)
+            }
+        });
+
+        bio.end_accounting(accounting);
+        if result.is_err() {
+            return bio.end(result);
+        }
+    }
+    if bio.is_fua() {
+        return device.region.flush_and_end(&alive, bio);
+    }
+    bio.end(Ok(()));
+}
+
+fn read_segment(
+    device: &Device,
+    alive: &Alive<'_, Media>,
+    sector: Sector,
+    segment: &mut Segment<'_>,
+) -> Result {
+    let range = segment_range(sector, segment)?;
+
+    if device.dax.data().badblocks.first_in(range).is_some() {
+        return Err(EIO);
+    }
+    alive.memory().read_segment(range.start(), segment)
+}
+
+fn write_segment(
+    device: &Device,
+    alive: &Alive<'_, Media>,
+    sector: Sector,
+    segment: &mut Segment<'_>,
+) -> Result {
+    let range = segment_range(sector, segment)?;
+
+    device.heal(alive, range)?;
+    alive.memory().write_segment(range.start(), segment)
+}
+
+fn segment_range(sector: Sector, segment: &Segment<'_>) -> Result<ByteRange> {
+    sector
+        .to_bytes()
+        .and_then(|start| ByteRange::new(start, segment.len()))
+        .ok_or(EIO)
+}
+
+/// Whether the page cache of the node is what to read from and write to.
+#[inline]
+fn uses_page_cache(device: &Device, node: Node<'_>) -> bool {
+    node.is_held_by_other() && !device.mappings.any(node.partition())
+}
+
+/// Makes the media the only place where the bytes of the node are.
+#[inline]
+fn leave_page_cache(node: Node<'_>) -> Result {
+    if node.is_uncached() {
+        return Ok(());
+    }
+    node.write_back_cache()?;
+    node.drop_cache()
+}
+
+/// read(2) and its relatives. Returns fewer bytes than wanted at the end of the node, before bad
+/// memory, and where the caller's memory ends.
+///
+/// # Errors
+///
+/// As block/fops.c: blkdev_read_iter; `EIO` if the first byte is bad.
+pub(crate) fn read(
+    device: &Device,
+    node: Node<'_>,
+    io: &mut Io<'_>,
+    to: &mut IovIterDest<'_>,
+) -> Result<usize> {
+    if uses_page_cache(device, node) {
+        return node.default_read(io, to);
+    }
+    let Some(range) = transfer(node.start(), node.sectors(), io.position()?, to.len()) else {
+        return Ok(0);
+    };
+    let Some(alive) = device.dax.enter() else {
+        return Ok(0);
+    };
+
+    if !node.is_uncached() {
+        node.write_back_cache()?;
+    }
+    node.accessed();
+    let good = device.dax.data().good_start(range);
+    if good.is_empty() {
+        return Err(EIO);
+    }
+    let _accounting = node.account(false, good.len());
+    let done = alive.memory().read_iter(good, to)?;
+    if done == 0 {
+        return Err(EFAULT);
+    }
+    io.advance(done);
+    Ok(done)
+}
+
+/// write(2) and its relatives. A write that covers bad memory heals it.
+///
+/// # Errors
+///
+/// As block/fops.c: blkdev_write_iter; `EIO` if bad memory was not healed.
+pub(crate) fn write(
+    device: &Device,
+    node: Node<'_>,
+    io: &mut Io<'_>,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    if uses_page_cache(device, node) {
+        return node.default_write(io, from);
+    }
+    if node.is_read_only() {
+        return Err(EPERM);
+    }
+    if node.is_swap() {
+        return Err(ETXTBSY);
+    }
+    if from.is_empty() {
+        return Ok(0);
+    }
+    if io.is_atomic() {
+        return Err(EOPNOTSUPP);
+    }
+    let range = transfer(node.start(), node.sectors(), io.position()?, from.len()).ok_or(ENOSPC)?;
+    let alive = device.dax.enter().ok_or(EIO)?;
+
+    leave_page_cache(node)?;
+    node.modified()?;
+    let done = {
+        let _accounting = node.account(true, range.len());
+
+        device.heal(&alive, range)?;
+        alive.memory().write_iter(range, from)?
+    };
+    drop(alive);
+    // Somebody inside the kernel may have read a page meanwhile.
+    leave_page_cache(node)?;
+    if done == 0 {
+        return Err(EFAULT);
+    }
+    io.advance(done);
+    io.sync_written(done)
+}

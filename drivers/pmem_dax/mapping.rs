@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A mapping of the device, and the rules by which it gets along with everybody else.
+//!
+//! A device is either mapped or used by somebody who believes to have it alone: a file system,
+//! swap, md or dm. So a mapping holds the device as those do, and is refused while they do. Before
+//! the first mapping the page cache is written back and dropped; while one is there it is not used.
+
+use crate::{
+    device::Device,
+    fault,
+    geometry::{
+        lie_before,
+        Extent,
+        Placement, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+};
+use kernel_ext::{
+    block::node::{
+        AddressRequest,
+        Claim,
+        Node,
+        OpenNode, //
+    },
+    mm::{
+        fault::{
+            Fault,
+            Order,
+            Outcome, //
+        },
+        mapping::{
+            self,
+            Area, //
+        },
+    },
+    units::{
+        ByteRange,
+        Sector, //
+    },
+};
+
+/// What one call of mmap(2) made. It lives as long as any part of the mapping does, in any process.
+///
+/// Fields are dropped in this order: the claim first, while the file still keeps the device open.
+pub(crate) struct Mapping {
+    // `None` if the file holds the device itself, by O_EXCL.
+    _claim: Option<Claim>,
+    node: OpenNode,
+    device: Arc<Device>,
+}
+
+impl Mapping {
+    /// The device.
+    #[inline]
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The file that was mapped.
+    #[inline]
+    pub(crate) fn node(&self) -> Node<'_> {
+        self.node.node()
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // A read that began before the mapping was made may have filled the page cache since. Who
+        // comes next, and uses it, must not find what was there before our stores.
+        if self.node().leave_caches().is_err() && self.device.log.allows() {
+            pr_warn!(
+                "{}: the page cache could not be dropped after a mapping\n",
+                self.device.name()
+            );
+        }
+        self.device.mappings.remove(self.node().partition());
+    }
+}
+
+impl mapping::Operations for Mapping {
+    type Disk = Device;
+
+    fn new(device: ArcBorrow<'_, Device>, node: Node<'_>) -> Result<Arc<Self>> {
+        let claim = if node.is_exclusive() {
+            None
+        } else {
+            Some(node.claim()?)
+        };
+        let mapping = Arc::new(
+            Self {
+                _claim: claim,
+                node: node.keep(),
+                device: device.into(),
+            },
+            GFP_KERNEL,
+        )?;
+
+        // From here on reads and writes go past the page cache, even for those who see a holder.
+        mapping.device.mappings.add(node.partition());
+        node.leave_caches()?;
+        Ok(mapping)
+    }
+
+    #[inline(always)]
+    fn fault(&self, fault: &mut Fault<'_>, order: Order) -> Outcome {
+        fault::handle(self, fault, order)
+    }
+
+    fn make_writable(&self, range: ByteRange) -> Result {
+        if self.node().is_read_only() {
+            return Err(EACCES);
+        }
+        self.device.dirty.mark(range);
+        Ok(())
+    }
+}
+
+/// Prepares a mapping of `node`.
+///
+/// # Errors
+///
+/// - `ENXIO`: the device was removed, or the mapping would start behind its end.
+/// - `EINVAL`: the node does not start and end at pages, or is read-only and stores are wanted.
+/// - `EOPNOTSUPP`: MAP_SYNC, and the region makes nothing durable by itself.
+/// - `EOVERFLOW`: the end cannot be counted.
+/// - `EBUSY`: somebody else holds the device.
+pub(crate) fn map(device: ArcBorrow<'_, Device>, node: Node<'_>, area: Area<'_>) -> Result {
+    if node.sectors() == Sector(0) {
+        return Err(refuse(&device, "it was removed", ENXIO));
+    }
+    let extent = Extent::new(node.start(), node.sectors()).ok_or_else(|| {
+        let why =
+            "the partition does not start and end at 4 KiB boundaries (parted -a optimal makes it)";
+
+        refuse(&device, why, EINVAL)
+    })?;
+    if area.may_store() && node.is_read_only() {
+        return Err(refuse(&device, "it is read-only: open it so", EINVAL));
+    }
+    if area.is_sync() && !device.synchronous {
+        let why = "MAP_SYNC cannot be had, as its region needs a flush: use msync";
+
+        return Err(refuse(&device, why, EOPNOTSUPP));
+    }
+    let page = extent
+        .to_disk(area.page(), area.pages())
+        .ok_or_else(|| refuse(&device, "the offset is too large", EOVERFLOW))?;
+    // That it goes on past the end is fine, as for any file: touching it there is SIGBUS.
+    if !lie_before(page, 1, node.end()) {
+        return Err(refuse(&device, "the offset is past the end", ENXIO));
+    }
+    // The claim, which is taken when the mapping is in place, decides; this tells why.
+    if node.is_held_by_other() {
+        let why = "somebody holds it: it is mounted, swapped to, or opened with O_EXCL";
+
+        return Err(refuse(&device, why, EBUSY));
+    }
+    Device::with_file(device, |file| area.set_file::<Mapping, _>(file, page))
+}
+
+/// Tells why a mapping is not made.
+fn refuse(device: &Device, why: &str, error: Error) -> Error {
+    if device.log.allows() {
+        pr_notice!("{}: not mapped: {}\n", device.name(), why);
+    }
+    error
+}
+
+/// Finds an address at which large pages fit, unless the caller named one.
+pub(crate) fn place(device: &Device, node: Node<'_>, request: AddressRequest<'_>) -> Result<usize> {
+    let placement = Extent::new(node.start(), node.sectors())
+        .filter(|_| !request.has_address())
+        .and_then(|extent| extent.to_disk(request.page(), request.pages()))
+        .and_then(|page| device.dax.data().geometry.colour(page))
+        .and_then(|colour| Placement::new(colour, request.pages()));
+
+    if let Some(placement) = placement {
+        if let Ok(address) = request.find(placement.extra) {
+            return placement.adjust(address).ok_or(ENOMEM);
+        }
+    }
+    request.find(0)
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bad memory.
+//!
+//! The bad sectors are looked at before any access: a fault answers with SIGBUS and the address, a
+//! read with an I/O error, and neither lets the CPU run into a machine check that is known.
+
+use crate::geometry::{
+    whole_pages,
+    Geometry, //
+};
+use kernel::prelude::*;
+use kernel_ext::{
+    badblocks::Badblocks,
+    dax::{
+        self,
+        Location, //
+    },
+    units::{
+        ByteRange,
+        PageOffset, //
+    },
+};
+
+/// The memory of a device, good and bad.
+#[pin_data]
+pub(crate) struct Media {
+    pub(crate) geometry: Geometry,
+    #[pin]
+    pub(crate) badblocks: Badblocks,
+}
+
+impl Media {
+    pub(crate) fn new(geometry: Geometry) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            geometry,
+            badblocks <- Badblocks::new(),
+        })
+    }
+
+    /// The part of `range` before the first bad sector.
+    #[inline]
+    pub(crate) fn good_start(&self, range: ByteRange) -> ByteRange {
+        let bad = self
+            .badblocks
+            .first_in(range)
+            .and_then(|sector| sector.to_bytes());
+
+        match bad {
+            Some(bad) => range.before(bad.max(range.start())),
+            None => range,
+        }
+    }
+}
+
+impl dax::Operations for Media {
+    #[inline]
+    fn direct_access(&self, page: PageOffset, pages: usize) -> Location {
+        let Some((pfn, available)) = self.geometry.locate(page) else {
+            return Location::Outside;
+        };
+
+        if !self.badblocks.is_empty() {
+            let wanted = pages.min(available);
+            let bad = ByteRange::of_pages(page, wanted)
+                .is_none_or(|range| self.badblocks.first_in(range).is_some());
+
+            if bad {
+                return Location::Poisoned;
+            }
+            return Location::At(pfn, wanted);
+        }
+        Location::At(pfn, available)
+    }
+
+    fn memory_failure(&self, range: ByteRange) {
+        let pages = whole_pages(range).unwrap_or(range);
+
+        if self.badblocks.set(pages).is_err() {
+            pr_err!(
+                "the list of bad blocks is full: bytes {:#x} to {:#x} are bad, and not in it\n",
+                pages.start(),
+                pages.end()
+            );
+        }
+    }
+}
