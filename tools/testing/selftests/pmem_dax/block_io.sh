@@ -1,0 +1,172 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The node is a block device like any other: partitions, file systems and the
+# tools of block devices work on it, and what they do is counted.
+
+# shellcheck source=lib.sh disable=SC1091
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=/dev/null
+. "$LIB_DIR/../kselftest/ktap_helpers.sh"
+
+NODE=/dev/pmem0
+TMP=$(mktemp -d)
+trap 'rm -rf "$TMP"' EXIT
+
+# setup: the namespace is bound, and a scratch file there.
+setup() {
+	[ "$(have namespace0.0)" = "$NODE" ] || fail "the node is not $NODE"
+	[ -e "$TMP/data" ] || dd if=/dev/urandom of="$TMP/data" bs=1M count=4 status=none
+}
+
+test_dd() {
+	local flags size
+
+	setup
+	for flags in direct sync nonblock; do
+		for size in 512 3K 1M 777 65537; do
+			[ "$flags" != direct ] || [[ $size =~ ^(512|.*[KM])$ ]] || continue
+			dd if=/dev/zero of=$NODE bs=1M count=4 status=none
+			dd if="$TMP/data" of=$NODE bs=$size count=4 oflag=$flags \
+				conv=notrunc,fsync status=none
+			dd if=$NODE of="$TMP/copy" bs=$size count=4 iflag=$flags status=none
+			cmp "$TMP/copy" <(dd if="$TMP/data" bs=$size count=4 status=none)
+		done
+	done
+	expect "$(cat /sys/bus/nd/devices/namespace0.0/size)" \
+		"$(blockdev --getsize64 $NODE)" "size"
+}
+
+# Four bytes at the end of the device are the last that there are.
+test_end_of_device() {
+	local size
+
+	setup
+	size=$(blockdev --getsize64 $NODE)
+	refused dd if=/dev/zero of=$NODE bs=512 count=1 seek=$((size / 512)) status=none
+	dd if="$TMP/data" of=$NODE bs=512 count=1 seek=$((size / 512 - 1)) status=none
+	tail -c 512 $NODE | cmp - <(head -c 512 "$TMP/data")
+}
+
+# filesystem TYPE MKFS FSCK: files survive unmounting, and so does the file
+# system unbinding.
+filesystem() {
+	local type=$1 mkfs=$2 fsck=$3 i
+
+	setup
+	$mkfs $NODE
+	mount -t "$type" $NODE /mnt
+	for i in $(seq 8); do
+		cp "$TMP/data" "/mnt/$i"
+	done
+	rm /mnt/3
+	ln /mnt/4 /mnt/link
+	mkdir /mnt/directory
+	mv /mnt/5 /mnt/directory
+	umount /mnt
+	$fsck $NODE >/dev/null 2>&1
+
+	unload_all
+	load claim=namespace0.0
+	mount -t "$type" -o ro $NODE /mnt
+	for i in 1 2 4 6 7 8 link directory/5; do
+		cmp "$TMP/data" "/mnt/$i"
+	done
+	[ ! -e /mnt/3 ]
+	umount /mnt
+}
+
+test_ext4() {
+	filesystem ext4 "mkfs.ext4 -q -F" "fsck.ext4 -fn"
+}
+
+test_xfs() {
+	filesystem xfs "mkfs.xfs -q -f" "xfs_repair -n"
+	wipefs -q -a $NODE
+}
+
+test_fio() {
+	setup
+	cd "$TMP" || exit # it leaves files
+	fio --name=verify --filename=$NODE --size=16M --rw=randrw --bsrange=512-64k \
+		--bs_unaligned=0 --verify=crc32c --verify_fatal=1 --ioengine=psync \
+		--randseed=1 --output="$TMP/fio" || { cat "$TMP/fio"; exit 1; }
+	fio --name=direct --filename=$NODE --size=8M --rw=randwrite --bs=4k --direct=1 \
+		--iodepth=8 --verify=crc32c --verify_fatal=1 --ioengine=io_uring \
+		--randseed=2 --output="$TMP/fio" || { cat "$TMP/fio"; exit 1; }
+	fio --name=mmap --filename=$NODE --size=8M --rw=randrw --bs=4k --verify=crc32c \
+		--verify_fatal=1 --ioengine=mmap --randseed=3 \
+		--output="$TMP/fio" || { cat "$TMP/fio"; exit 1; }
+}
+
+test_parted() {
+	setup
+	parted -s -a optimal $NODE mklabel gpt mkpart one 1MiB 101MiB mkpart two 101MiB 100%
+	[ -b ${NODE}p1 ]
+	[ -b ${NODE}p2 ]
+	expect $((100 << 20)) "$(blockdev --getsize64 ${NODE}p1)" "size of partition 1"
+	cat "$TMP/data" >${NODE}p2
+	dd if=$NODE bs=1M skip=101 count=4 status=none | cmp - "$TMP/data"
+	mkfs.ext4 -q -F ${NODE}p1
+	mount ${NODE}p1 /mnt
+	cp "$TMP/data" /mnt/file
+	umount /mnt
+	fsck.ext4 -fn ${NODE}p1 >/dev/null
+	head -c 4M ${NODE}p2 | cmp - "$TMP/data"
+
+	# They are there again when the namespace is.
+	unload_all
+	load claim=namespace0.0
+	head -c 4M ${NODE}p2 | cmp - "$TMP/data"
+	parted -s $NODE rm 1 rm 2 2>/dev/null
+	[ ! -e ${NODE}p1 ]
+	[ ! -e ${NODE}p2 ]
+	wipefs -q -a $NODE
+}
+
+# sectors FIELD: of /sys/block/pmem0/stat: 3 were read, 7 were written.
+sectors() {
+	local stat
+
+	read -ra stat </sys/block/pmem0/stat
+	echo "${stat[$(($1 - 1))]}"
+}
+
+test_statistics() {
+	local read written
+
+	setup
+	# As under nd_pmem nothing is counted unless somebody wants it.
+	expect 0 "$(cat /sys/block/pmem0/queue/iostats)" "iostats at first"
+	echo 1 >/sys/block/pmem0/queue/iostats
+	read=$(sectors 3)
+	written=$(sectors 7)
+	dd if=$NODE of=/dev/null bs=64K count=16 status=none
+	expect 2048 $(($(sectors 3) - read)) "sectors that read(2) read"
+	expect "$written" "$(sectors 7)" "sectors that read(2) wrote"
+	dd if=$NODE of=/dev/null bs=64K count=16 iflag=direct status=none
+	expect 4096 $(($(sectors 3) - read)) "sectors that a direct read(2) read"
+	read=$(sectors 3)
+	dd if="$TMP/data" of=$NODE bs=64K count=16 conv=notrunc status=none
+	expect 2048 $(($(sectors 7) - written)) "sectors that write(2) wrote"
+	dd if="$TMP/data" of=$NODE bs=64K count=16 conv=notrunc oflag=direct status=none
+	expect 4096 $(($(sectors 7) - written)) "sectors that a direct write(2) wrote"
+	expect "$read" "$(sectors 3)" "sectors that write(2) read"
+
+	# And the bios of a file system.
+	written=$(sectors 7)
+	mkfs.ext4 -q -F $NODE 64M
+	mount $NODE /mnt
+	dd if="$TMP/data" of=/mnt/file bs=1M count=4 conv=fsync status=none
+	umount /mnt
+	[ $(($(sectors 7) - written)) -ge 8192 ] || fail "the file's bios were not counted"
+
+	echo 0 >/sys/block/pmem0/queue/iostats
+	read=$(sectors 3)
+	written=$(sectors 7)
+	dd if="$TMP/data" of=$NODE bs=64K count=16 conv=notrunc status=none
+	dd if=$NODE of=/dev/null bs=64K count=16 status=none
+	expect "$read $written" "$(sectors 3) $(sectors 7)" "sectors counted with iostats=0"
+}
+
+run_tests namespace0.0 -- dd end_of_device ext4 xfs fio parted statistics

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device is either mapped or held by somebody who needs it alone: a mount,
+ * swap, mkfs. Who comes second gets EBUSY, and none of it lasts longer than what
+ * it is for.
+ */
+#include <sys/mount.h>
+#include <sys/swap.h>
+
+#include "pmem_dax.h"
+
+FIXTURE(claim) {
+	char *map;
+	int fd;
+};
+
+FIXTURE_SETUP(claim)
+{
+	self->fd = open_node();
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(claim)
+{
+	close(self->fd);
+}
+
+/* exclusive_errno() - of an attempt to hold the device */
+static int exclusive_errno(void)
+{
+	int fd = open(node, O_RDWR | O_EXCL | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+static int shared_errno(int fd)
+{
+	return map_errno(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+}
+
+#define ASSERT_MAPPED()							\
+	do {								\
+		self->map = map_shared(self->fd, 2 * SZ_2M, 0);		\
+		ASSERT_NE(MAP_FAILED, self->map);			\
+	} while (0)
+
+TEST_F(claim, mapped_then_exclusive)
+{
+	ASSERT_MAPPED();
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	touch(self->map);
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	munmap(self->map, 2 * SZ_2M);
+	EXPECT_EQ(0, exclusive_errno());
+}
+
+TEST_F(claim, mapped_then_plain_open)
+{
+	int fd;
+
+	ASSERT_MAPPED();
+	fd = open_node();
+	EXPECT_LE(0, fd);
+	EXPECT_EQ(0, shared_errno(fd));
+	EXPECT_EQ(0, shared_errno(self->fd));
+	close(fd);
+}
+
+TEST_F(claim, mapped_then_mkfs)
+{
+	uint64_t seed = new_seed();
+
+	ASSERT_MAPPED();
+	fill(self->map, 2 * SZ_2M, seed, 0);
+	EXPECT_NE(0, shell("mkfs.ext4 -q -F %s 2>/dev/null", node));
+	EXPECT_EQ(-1, differs(self->map, 2 * SZ_2M, seed, 0));
+	munmap(self->map, 2 * SZ_2M);
+	EXPECT_EQ(0, shell("mkfs.ext4 -q -F %s 64M", node));
+}
+
+TEST_F(claim, mapped_then_mounted)
+{
+	ASSERT_EQ(0, shell("mkfs.ext4 -q -F %s 64M", node));
+	ASSERT_MAPPED();
+	EXPECT_EQ(-1, mount(node, "/mnt", "ext4", 0, NULL));
+	EXPECT_EQ(EBUSY, errno);
+	EXPECT_EQ(-1, mount(node, "/mnt", "ext4", MS_RDONLY, NULL));
+	EXPECT_EQ(EBUSY, errno);
+	munmap(self->map, 2 * SZ_2M);
+	ASSERT_EQ(0, mount(node, "/mnt", "ext4", 0, NULL));
+	EXPECT_EQ(0, umount("/mnt"));
+}
+
+TEST_F(claim, mapped_then_swap)
+{
+	ASSERT_EQ(0, shell("mkswap -q %s", node));
+	ASSERT_MAPPED();
+	EXPECT_EQ(-1, swapon(node, 0));
+	EXPECT_EQ(EBUSY, errno);
+	munmap(self->map, 2 * SZ_2M);
+	ASSERT_EQ(0, swapon(node, 0));
+	EXPECT_EQ(0, swapoff(node));
+}
+
+TEST_F(claim, mapped_then_partitions_read)
+{
+	ASSERT_MAPPED();
+	EXPECT_EQ(-1, ioctl(self->fd, BLKRRPART));
+	EXPECT_EQ(EBUSY, errno);
+	munmap(self->map, 2 * SZ_2M);
+	EXPECT_EQ(0, ioctl(self->fd, BLKRRPART));
+}
+
+TEST_F(claim, exclusive_then_mapped)
+{
+	int other = open(node, O_RDWR | O_EXCL | O_CLOEXEC);
+
+	ASSERT_LE(0, other);
+	EXPECT_EQ(EBUSY, shared_errno(self->fd));
+	EXPECT_EQ(EBUSY, map_errno(self->fd, PROT_READ, MAP_PRIVATE, 0));
+	EXPECT_EQ(0, shared_errno(other));
+	close(other);
+	EXPECT_EQ(0, shared_errno(self->fd));
+}
+
+/* Who holds the device maps it, and nobody else: not even when its file is closed. */
+TEST_F(claim, exclusive_and_mapped)
+{
+	int other = open(node, O_RDWR | O_EXCL | O_CLOEXEC);
+	char *map;
+
+	ASSERT_LE(0, other);
+	map = map_shared(other, SZ_2M, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	touch(map);
+	EXPECT_EQ(EBUSY, shared_errno(self->fd));
+	close(other);
+	EXPECT_EQ(EBUSY, shared_errno(self->fd));
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	munmap(map, SZ_2M);
+	EXPECT_EQ(0, shared_errno(self->fd));
+	EXPECT_EQ(0, exclusive_errno());
+}
+
+TEST_F(claim, mounted_then_mapped)
+{
+	ASSERT_EQ(0, shell("mkfs.ext4 -q -F %s 64M", node));
+	ASSERT_EQ(0, mount(node, "/mnt", "ext4", 0, NULL));
+	EXPECT_EQ(EBUSY, shared_errno(self->fd));
+	EXPECT_EQ(EBUSY, map_errno(self->fd, PROT_READ, MAP_SHARED, 0));
+	ASSERT_EQ(0, umount("/mnt"));
+	EXPECT_EQ(0, shared_errno(self->fd));
+}
+
+TEST_F(claim, swap_then_mapped)
+{
+	ASSERT_EQ(0, shell("mkswap -q %s", node));
+	ASSERT_EQ(0, swapon(node, 0));
+	/* The core itself refuses to map a swap file for writing. */
+	EXPECT_NE(0, shared_errno(self->fd));
+	EXPECT_EQ(EBUSY, map_errno(self->fd, PROT_READ, MAP_PRIVATE, 0));
+	ASSERT_EQ(0, swapoff(node));
+	EXPECT_EQ(0, shared_errno(self->fd));
+}
+
+/* Each mapping counts, and each part of one. */
+TEST_F(claim, until_the_last_page)
+{
+	char *map;
+
+	ASSERT_MAPPED();
+	map = map_shared(self->fd, SZ_4K, SZ_1M);
+	ASSERT_NE(MAP_FAILED, map);
+	munmap(self->map, SZ_2M);
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	munmap(self->map + SZ_2M + SZ_4K, SZ_2M - SZ_4K);
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	munmap(self->map + SZ_2M, SZ_4K);
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	munmap(map, SZ_4K);
+	EXPECT_EQ(0, exclusive_errno());
+}
+
+TEST_F(claim, private_mapping_counts)
+{
+	char *map = mmap(NULL, SZ_2M, PROT_READ, MAP_PRIVATE, self->fd, 0);
+
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	munmap(map, SZ_2M);
+	EXPECT_EQ(0, exclusive_errno());
+}
+
+TEST_F(claim, file_closed)
+{
+	ASSERT_MAPPED();
+	touch(self->map);
+	close(self->fd);
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	touch(self->map + SZ_2M);
+	munmap(self->map, 2 * SZ_2M);
+	EXPECT_EQ(0, exclusive_errno());
+}
+
+TEST_F(claim, child_has_it)
+{
+	int pipes[2], status;
+	pid_t pid;
+	char c;
+
+	ASSERT_MAPPED();
+	ASSERT_EQ(0, pipe(pipes));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (pid == 0) {
+		close(pipes[1]);
+		_exit(read(pipes[0], &c, 1));
+	}
+	munmap(self->map, 2 * SZ_2M);
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	close(pipes[1]);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, exclusive_errno());
+}
+
+/* What mmap refuses takes nothing. */
+TEST_F(claim, failed_mapping)
+{
+	int fd = open(node, O_RDONLY | O_CLOEXEC);
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(EACCES, map_errno(fd, PROT_WRITE, MAP_SHARED, 0));
+	EXPECT_EQ(0, exclusive_errno());
+	EXPECT_NE(0, map_errno(self->fd, PROT_READ, MAP_SHARED, INT64_MAX & ~(SZ_4K - 1)));
+	EXPECT_EQ(0, exclusive_errno());
+	/* The address cannot be: the device was asked before that is found. */
+	EXPECT_EQ(MAP_FAILED, mmap((void *)-SZ_2M, SZ_4K, PROT_READ, MAP_SHARED | MAP_FIXED,
+				   self->fd, 0));
+	EXPECT_EQ(0, exclusive_errno());
+	close(fd);
+}
+
+PMEM_DAX_MAIN("namespace0.0")

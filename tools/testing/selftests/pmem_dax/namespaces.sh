@@ -1,0 +1,319 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The driver takes the namespaces that it was told to take, of every kind, and no
+# other; what it cannot take it refuses, and says why.
+
+# shellcheck source=lib.sh disable=SC1091
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=/dev/null
+. "$LIB_DIR/../kselftest/ktap_helpers.sh"
+
+ALL="namespace0.0 namespace2.0 namespace3.0"
+MEDIA="huge 4194304 cached 0"
+
+# taken: what the driver has, on one line.
+taken() {
+	local link names=()
+
+	for link in "$DRIVERS"/pmem_dax/*[0-9].*[0-9]; do
+		[ ! -L "$link" ] || names+=("${link##*/}")
+	done
+	echo "${names[*]}"
+}
+
+claim() {
+	echo "$1" 2>/dev/null >"$DRIVERS/pmem_dax/claim"
+}
+
+bind() {
+	echo "$1" 2>/dev/null >"$DRIVERS/pmem_dax/bind"
+}
+
+# one_line PATTERN: the driver said it since log_mark, in one line.
+one_line() {
+	local lines
+
+	lines=$(log_since "$1" | wc -l)
+	[ "$lines" = 1 ] || fail "$lines lines in the log instead of one: $1"
+}
+
+test_nothing_unasked() {
+	unload_all
+	log_mark
+	load
+	expect "" "$(taken)" "taken"
+	one_line "claim=namespace"
+	expect 1 "$(log_since | wc -l)" "lines in the log"
+	expect "" "$(cat "$DRIVERS/pmem_dax/claim")" "list of claims"
+	refused bind namespace0.0
+	modprobe nd_pmem
+	expect nd_pmem "$(driver_of namespace0.0)" "driver of namespace0.0"
+	expect nd_pmem "$(driver_of namespace2.0)" "driver of namespace2.0"
+}
+
+test_only_the_named() {
+	take namespace2.0
+	expect "namespace2.0" "$(taken)" "taken"
+	take namespace0.0 namespace3.0
+	expect "namespace0.0 namespace3.0" "$(taken)" "taken"
+	modprobe nd_pmem
+	expect "namespace0.0 namespace3.0" "$(taken)" "taken"
+	expect nd_pmem "$(driver_of namespace2.0)" "driver of namespace2.0"
+}
+
+test_not_what_nd_pmem_has() {
+	unload_all
+	modprobe nd_pmem
+	load claim=namespace0.0
+	expect "" "$(taken)" "taken"
+	expect nd_pmem "$(driver_of namespace0.0)" "driver of namespace0.0"
+}
+
+test_all() {
+	local namespace
+
+	unload_all
+	load claim=all
+	expect "all" "$(cat "$DRIVERS/pmem_dax/claim")" "list of claims"
+	for namespace in $ALL; do
+		expect pmem_dax "$(driver_of "$namespace")" "driver of $namespace"
+		expect "$MEDIA" "$("$LIB_DIR/mapper" "$(node_of "$namespace")")" \
+			"mapping of $namespace"
+	done
+}
+
+test_all_that_are_free() {
+	unload_all
+	modprobe nd_pmem
+	echo namespace2.0 >"$DRIVERS/nd_pmem/unbind"
+	load claim=all
+	expect "namespace2.0" "$(taken)" "taken"
+	expect nd_pmem "$(driver_of namespace0.0)" "driver of namespace0.0"
+}
+
+# The bus offers btt, pfn and dax seeds too, and makes a new one for each that is
+# taken.
+test_seeds() {
+	local before
+
+	unload_all
+	before=$(ls "$DEVICES")
+	load claim=all
+	expect "$before" "$(ls "$DEVICES")" "devices on the bus"
+	for name in btt0.0 pfn0.0 dax0.0 btt2.0; do
+		expect "" "$(driver_of "$name")" "driver of $name"
+		refused bind "$name"
+	done
+	expect "$before" "$(ls "$DEVICES")" "devices on the bus"
+	unload_all
+	expect "$before" "$(ls "$DEVICES")" "devices on the bus after unloading"
+}
+
+test_bad_names() {
+	local name
+
+	unload_all
+	for name in pmem0 namespace0 -namespace0.0 namespace0.0,pmem1 "$(printf 'n\001')"; do
+		log_mark
+		refused load "claim=$name"
+		[ ! -d /sys/module/pmem_dax ]
+		one_line "not the name of a namespace"
+		expect 1 "$(log_since | wc -l)" "lines in the log about $name"
+	done
+}
+
+test_too_long() {
+	unload_all
+	refused load "claim=$(printf 'namespace1.%d,' $(seq 200))"
+	[ ! -d /sys/module/pmem_dax ]
+}
+
+test_absent_name() {
+	unload_all
+	log_mark
+	load claim=namespace9.0
+	expect "" "$(taken)" "taken"
+	expect namespace9.0 "$(cat "$DRIVERS/pmem_dax/claim")" "list of claims"
+	one_line "namespace9.0"
+	expect 1 "$(log_since | wc -l)" "lines in the log"
+}
+
+test_attribute() {
+	local bad
+
+	unload_all
+	load
+	claim namespace0.0
+	claim +namespace2.0
+	claim namespace7.3
+	claim namespace0.0
+	expect "namespace0.0 namespace2.0 namespace7.3" \
+		"$(tr '\n' ' ' <"$DRIVERS/pmem_dax/claim" | sed 's/ $//')" "list of claims"
+	# Adding binds nothing by itself, removing unbinds nothing.
+	expect "" "$(taken)" "taken"
+	bind namespace2.0
+	expect "namespace2.0" "$(taken)" "taken"
+	claim -namespace2.0
+	claim -namespace7.3
+	expect "namespace2.0" "$(taken)" "taken"
+	expect "namespace0.0" "$(cat "$DRIVERS/pmem_dax/claim")" "list of claims"
+	echo namespace2.0 >"$DRIVERS/pmem_dax/unbind"
+	refused bind namespace2.0
+	expect "" "$(taken)" "taken"
+	for bad in "" + - pmem0 namespace0 "+-namespace0.0" "namespace0.0 namespace2.0" \
+		"*namespace0.0" "namespace0.0," ++namespace0.0 namespace. namespace.0 \
+		namespace0.0.0 namespacea.0 namespace0.0x ALL all0 /dev/pmem0 \
+		namespace123456789.0; do
+		log_mark
+		refused claim "$bad"
+	done
+	refused claim -namespace5.5
+	expect "namespace0.0" "$(cat "$DRIVERS/pmem_dax/claim")" "list of claims"
+	claim -namespace0.0
+	expect "" "$(cat "$DRIVERS/pmem_dax/claim")" "list of claims"
+}
+
+# Nobody but root hands out devices.
+test_attribute_is_roots() {
+	unload_all
+	load
+	[ $((0$(stat -c %a "$DRIVERS/pmem_dax/claim") & 022)) = 0 ]
+}
+
+# labels: region1 has labels, and no namespace. What uses it takes all drivers
+# away first.
+labels() {
+	unload_all
+	ndctl disable-region region1
+	ndctl init-labels -f nmem1
+	ndctl enable-region region1
+} >/dev/null 2>&1
+
+# create MODE: a namespace of region1 in that mode, that has no driver and no
+# other personality set up. Tells its name.
+create() {
+	local name
+
+	name=$(ndctl create-namespace -r region1 -s 64M -m "$1" |
+		sed -n 's/.*"dev":"\([^"]*\)".*/\1/p')
+	unload_all
+	ndctl disable-region region1 >/dev/null 2>&1
+	ndctl enable-region region1 >/dev/null 2>&1
+	echo "$name"
+}
+
+test_labelled_raw() {
+	local name
+
+	labels
+	name=$(create raw)
+	take "$name" >/dev/null
+	expect "$name" "$(taken)" "taken"
+	expect "$MEDIA" "$("$LIB_DIR/mapper" "$(node_of "$name")")" "mapping"
+	expect $((64 << 20)) "$(blockdev --getsize64 "$(node_of "$name")")" "size"
+	# Another one of the same region has its own memory and its own disk.
+	unload_all
+	second=$(create raw)
+	take "$name" "$second" >/dev/null
+	echo first >"$(node_of "$name")"
+	echo second >"$(node_of "$second")"
+	expect first "$(head -n 1 "$(node_of "$name")")" "contents of $name"
+	expect "$MEDIA" "$("$LIB_DIR/mapper" "$(node_of "$second")")" "mapping of $second"
+	labels
+}
+
+# An info block says that the namespace is used in another way.
+info_block() {
+	local mode=$1 name
+
+	labels
+	name=$(create "$mode")
+	expect raw "$(cat "$DEVICES/$name/mode")" "what the bus knows of $name"
+	log_mark
+	load "claim=$name"
+	expect "" "$(taken)" "taken"
+	one_line "$mode"
+	expect 1 "$(log_since | wc -l)" "lines in the log"
+	log_mark
+	refused bind "$name"
+	one_line "$mode"
+	# It is still what it was.
+	unload_all
+	modprobe -a nd_pmem dax_pmem
+	[ "$(cat "$DEVICES/$name/holder")" ] || fail "$mode mode is lost"
+	labels
+}
+
+test_sector_mode() {
+	info_block sector
+}
+
+test_fsdax_mode() {
+	info_block fsdax
+}
+
+test_devdax_mode() {
+	info_block devdax
+}
+
+# One without labels keeps it at the same place.
+test_fsdax_mode_without_labels() {
+	unload_all
+	ndctl create-namespace -f -e namespace2.0 -m fsdax >/dev/null
+	unload_all
+	ndctl disable-region region2 >/dev/null 2>&1
+	ndctl enable-region region2 >/dev/null 2>&1
+	log_mark
+	load claim=namespace2.0
+	expect "" "$(taken)" "taken"
+	one_line fsdax
+	unload_all
+	ndctl create-namespace -f -e namespace2.0 -m raw >/dev/null
+	take namespace2.0 >/dev/null
+	expect "namespace2.0" "$(taken)" "taken"
+}
+
+# While another personality has the namespace, it is not ours.
+test_used_by_a_personality() {
+	local name
+
+	labels
+	name=$(ndctl create-namespace -r region1 -s 64M -m fsdax |
+		sed -n 's/.*"dev":"\([^"]*\)".*/\1/p')
+	load "claim=$name"
+	expect "" "$(taken)" "taken"
+	refused bind "$name"
+	labels
+}
+
+# A namespace that was never given a size.
+test_seed_namespace() {
+	labels
+	load claim=namespace1.0
+	expect "" "$(taken)" "taken"
+	refused bind namespace1.0
+}
+
+# clean_up: region1 is one raw namespace again, as it was at boot. A region that
+# had labels once is believed to have them until its bus is made again.
+clean_up() {
+	local nfit=/sys/bus/platform/drivers/acpi-nfit device
+
+	unload_all
+	ndctl disable-region region1 >/dev/null 2>&1
+	ndctl zero-labels nmem1 >/dev/null 2>&1
+	for device in "$nfit"/ACPI*; do
+		echo "${device##*/}" >"$nfit/unbind"
+		echo "${device##*/}" >"$nfit/bind"
+	done
+	cat /sys/class/nd/ndctl*/device/wait_probe >/dev/null
+	expect $((512 << 20)) "$(cat "$DEVICES/namespace1.0/size")" "size of namespace1.0"
+	expect 4 "$(cat "$DEVICES/namespace1.0/nstype")" "type of namespace1.0"
+}
+
+# shellcheck disable=SC2086 # a list
+run_tests $ALL namespace1.0 -- nothing_unasked only_the_named not_what_nd_pmem_has all \
+	all_that_are_free seeds bad_names too_long absent_name attribute attribute_is_roots \
+	labelled_raw sector_mode fsdax_mode devdax_mode fsdax_mode_without_labels \
+	used_by_a_personality seed_namespace

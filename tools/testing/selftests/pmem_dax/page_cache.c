@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A mapping uses no page cache, and what the page cache had for the media is on
+ * the media when there is a mapping.
+ */
+#include <sys/mount.h>
+
+#include "pmem_dax.h"
+
+FIXTURE(page_cache) {
+	char *buffer;
+	int fd;
+};
+
+FIXTURE_SETUP(page_cache)
+{
+	self->fd = open_node();
+	ASSERT_LE(0, self->fd);
+	self->buffer = aligned_alloc(SZ_4K, SZ_1M);
+	ASSERT_NE(NULL, self->buffer);
+}
+
+FIXTURE_TEARDOWN(page_cache)
+{
+	close(self->fd);
+}
+
+/* buffers() - the kilobytes that the page cache has of all block devices */
+static long buffers(void)
+{
+	char line[64] = "";
+
+	shell_line(line, sizeof(line), "grep ^Buffers: /proc/meminfo | tr -dc 0-9");
+	return line[0] ? atol(line) : -1;
+}
+
+FIXTURE(growth) {
+	int fd;
+};
+
+FIXTURE_VARIANT(growth) {
+	size_t length, skew;
+};
+
+FIXTURE_VARIANT_ADD(growth, huge) {
+	.length = 256 * SZ_1M,
+	.skew = 0,
+};
+
+FIXTURE_VARIANT_ADD(growth, small) {
+	.length = 16 * SZ_1M,
+	.skew = SZ_4K,
+};
+
+FIXTURE_SETUP(growth)
+{
+	self->fd = open_node();
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(growth)
+{
+	close(self->fd);
+}
+
+TEST_F(growth, none)
+{
+	char *map, buffer[512];
+	long before, after;
+	size_t i;
+
+	before = buffers();
+	ASSERT_LE(0, before);
+	map = map_skewed(self->fd, variant->length, 0, variant->skew, PROT_READ | PROT_WRITE,
+			 MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, map);
+	for (i = 0; i < variant->length; i += SZ_4K)
+		touch(map + i);
+	EXPECT_EQ(0, cached_pages(self->fd));
+	ASSERT_EQ(512, pread(self->fd, buffer, 512, SZ_1M + 100));
+	ASSERT_EQ(512, pwrite(self->fd, buffer, 512, SZ_1M + 100));
+	EXPECT_EQ(0, msync(map, variant->length, MS_SYNC));
+	EXPECT_EQ(0, cached_pages(self->fd));
+	after = buffers();
+	EXPECT_EQ(before, after);
+	munmap(map, variant->length);
+	EXPECT_EQ(0, cached_pages(self->fd));
+}
+
+/*
+ * cache_dirty() - leave dirty pages in the page cache of @fd
+ *
+ * As long as somebody holds the device, all others go through the page cache; and as long as
+ * the device is open, nobody writes it back when the holder is gone.
+ */
+static bool cache_dirty(const char *path, int fd, const void *data, size_t length, off_t offset)
+{
+	int holder = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
+	bool written;
+
+	if (holder < 0)
+		return false;
+	written = pwrite(fd, data, length, offset) == length && cached_pages(fd) > 0;
+	close(holder);
+	return written;
+}
+
+TEST_F(page_cache, dirty_pages_before_the_first_mapping)
+{
+	uint64_t seed = new_seed();
+	char *map;
+
+	fill(self->buffer, SZ_1M, seed, 0);
+	ASSERT_TRUE(cache_dirty(node, self->fd, self->buffer, SZ_1M, SZ_2M));
+	map = map_shared(self->fd, SZ_2M, SZ_2M);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(0, cached_pages(self->fd));
+	EXPECT_EQ(-1, differs(map, SZ_1M, seed, 0));
+	/* Nothing is left that could be written over this. */
+	fill(map, SZ_1M, ~seed, 0);
+	EXPECT_EQ(0, fsync(self->fd));
+	EXPECT_EQ(-1, differs(map, SZ_1M, ~seed, 0));
+	munmap(map, SZ_2M);
+	EXPECT_EQ(0, fsync(self->fd));
+	ASSERT_EQ(SZ_1M, pread(self->fd, self->buffer, SZ_1M, SZ_2M));
+	EXPECT_EQ(-1, differs(self->buffer, SZ_1M, ~seed, 0));
+}
+
+TEST_F(page_cache, dirty_pages_before_a_read)
+{
+	uint64_t seed = new_seed();
+
+	fill(self->buffer, SZ_1M, seed, 0);
+	ASSERT_TRUE(cache_dirty(node, self->fd, self->buffer, SZ_1M, SZ_2M));
+	memset(self->buffer, 0, SZ_1M);
+	ASSERT_EQ(SZ_1M, pread(self->fd, self->buffer, SZ_1M, SZ_2M));
+	EXPECT_EQ(-1, differs(self->buffer, SZ_1M, seed, 0));
+}
+
+TEST_F(page_cache, dirty_pages_before_a_write)
+{
+	uint64_t seed = new_seed();
+	char *map;
+
+	fill(self->buffer, SZ_1M, seed, 0);
+	ASSERT_TRUE(cache_dirty(node, self->fd, self->buffer, SZ_1M, SZ_2M));
+	fill(self->buffer, SZ_4K, ~seed, 2 * SZ_4K);
+	ASSERT_EQ(SZ_4K, pwrite(self->fd, self->buffer, SZ_4K, SZ_2M + 2 * SZ_4K));
+	map = map_shared(self->fd, SZ_2M, SZ_2M);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(-1, differs(map, 2 * SZ_4K, seed, 0));
+	EXPECT_EQ(-1, differs(map + 2 * SZ_4K, SZ_4K, ~seed, 2 * SZ_4K));
+	EXPECT_EQ(-1, differs(map + 3 * SZ_4K, SZ_1M - 3 * SZ_4K, seed, 3 * SZ_4K));
+}
+
+/* The pages of a partition's cache are not those of the disk's. */
+TEST_F(page_cache, dirty_pages_of_a_partition)
+{
+	uint64_t seed = new_seed();
+	char *map, path[80];
+	int part;
+
+	snprintf(path, sizeof(path), "%sp1", node);
+	ASSERT_EQ(0, shell("echo 2048,8192 | sfdisk -q %s", node));
+	part = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, part);
+	fill(self->buffer, SZ_1M, seed, 0);
+	ASSERT_TRUE(cache_dirty(path, part, self->buffer, SZ_1M, SZ_1M));
+	map = map_shared(self->fd, SZ_2M, SZ_2M);
+	EXPECT_NE(MAP_FAILED, map);
+	if (map != MAP_FAILED) {
+		EXPECT_EQ(-1, differs(map, SZ_1M, seed, 0));
+		fill(map, SZ_1M, ~seed, 0);
+		EXPECT_EQ(0, fsync(part));
+		EXPECT_EQ(-1, differs(map, SZ_1M, ~seed, 0));
+		munmap(map, SZ_2M);
+	}
+	close(part);
+	EXPECT_EQ(0, shell("wipefs -q -a %s && blockdev --rereadpt %s", node, node));
+}
+
+TEST_F(page_cache, dirty_pages_of_the_disk)
+{
+	uint64_t seed = new_seed();
+	char *map, path[80];
+	int part;
+
+	snprintf(path, sizeof(path), "%sp1", node);
+	ASSERT_EQ(0, shell("echo 2048,8192 | sfdisk -q %s", node));
+	part = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, part);
+	fill(self->buffer, SZ_1M, seed, 0);
+	ASSERT_TRUE(cache_dirty(node, self->fd, self->buffer, SZ_1M, SZ_2M));
+	map = map_shared(part, SZ_2M, SZ_1M);
+	EXPECT_NE(MAP_FAILED, map);
+	if (map != MAP_FAILED) {
+		EXPECT_EQ(-1, differs(map, SZ_1M, seed, 0));
+		fill(map, SZ_1M, ~seed, 0);
+		EXPECT_EQ(0, fsync(self->fd));
+		EXPECT_EQ(-1, differs(map, SZ_1M, ~seed, 0));
+		munmap(map, SZ_2M);
+	}
+	close(part);
+	EXPECT_EQ(0, shell("wipefs -q -a %s && blockdev --rereadpt %s", node, node));
+}
+
+/* A file system leaves its last blocks in the page cache when it is unmounted. */
+TEST_F(page_cache, file_system_before)
+{
+	const char *magic = "\x53\xef";
+	char *map;
+
+	ASSERT_EQ(0, shell("dd if=/dev/zero of=%s bs=64K count=1 status=none", node));
+	ASSERT_EQ(0, shell("mkfs.ext4 -q -F -O ^metadata_csum -L BEFORE %s 64M", node));
+	ASSERT_EQ(0, mount(node, "/mnt", "ext4", 0, NULL));
+	/* This one changes the superblock in the page cache that the mount has. */
+	EXPECT_EQ(0, shell("tune2fs -L AFTER %s >/dev/null", node));
+	ASSERT_EQ(0, umount("/mnt"));
+	map = map_shared(self->fd, SZ_2M, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(0, memcmp(map + 1024 + 0x38, magic, 2));
+	EXPECT_EQ(0, memcmp(map + 1024 + 0x78, "AFTER", 6));
+	memcpy(map + 1024 + 0x78, "STORED", 7);
+	munmap(map, SZ_2M);
+	EXPECT_EQ(0, shell("[ \"$(e2label %s)\" = STORED ]", node));
+}
+
+/* What was stored is there for a file system that is mounted next. */
+TEST_F(page_cache, file_system_after)
+{
+	char *map;
+
+	ASSERT_EQ(0, shell("mkfs.ext4 -q -F %s 64M", node));
+	ASSERT_EQ(0, shell("mount %s /mnt && echo one >/mnt/file && umount /mnt", node));
+	map = map_shared(self->fd, 64 * SZ_1M, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	memset(map, 0, 64 * SZ_1M);
+	munmap(map, 64 * SZ_1M);
+	EXPECT_EQ(-1, mount(node, "/mnt", "ext4", 0, NULL));
+	EXPECT_EQ(EINVAL, errno);
+}
+
+PMEM_DAX_MAIN("namespace0.0")

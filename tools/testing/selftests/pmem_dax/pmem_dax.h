@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests of this directory share: the node of the namespace under test,
+ * access to memory that may not be there, and what the kernel tells of pages.
+ */
+#ifndef PMEM_DAX_H
+#define PMEM_DAX_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/fs.h>
+#include <linux/mman.h>
+
+#include "kselftest_harness.h"
+
+#define SZ_4K	0x1000UL
+#define SZ_1M	0x100000UL
+#define SZ_2M	0x200000UL
+
+/* The node of the first namespace that the test program asked for. */
+static char node[64];
+
+/*
+ * shell() - run a command line that may use the functions of lib.sh
+ *
+ * Returns its exit status.
+ */
+static inline __attribute__((format(printf, 1, 2))) int shell(const char *format, ...)
+{
+	char *line, *command;
+	va_list args;
+	int status;
+
+	va_start(args, format);
+	status = vasprintf(&line, format, args);
+	va_end(args);
+	if (status < 0 || asprintf(&command, "exec bash -c '. ./lib.sh; %s' >&2", line) < 0)
+		return -1;
+	status = system(command);
+	free(command);
+	free(line);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* shell_line() - the same; @line is the first line of its output */
+static inline int shell_line(char *line, size_t size, const char *command)
+{
+	char *bash;
+	FILE *pipe;
+	int status;
+
+	line[0] = '\0';
+	if (asprintf(&bash, "exec bash -c '. ./lib.sh; %s'", command) < 0)
+		return -1;
+	pipe = popen(bash, "r");
+	free(bash);
+	if (!pipe)
+		return -1;
+	if (fgets(line, size, pipe))
+		line[strcspn(line, "\n")] = '\0';
+	while (fgetc(pipe) != EOF)
+		;
+	status = pclose(pipe);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/*
+ * pmem_dax_main() - run the tests with @namespaces, which are separated by spaces
+ *
+ * In the end the module must be unloadable: nothing may be left of what the tests did.
+ */
+static inline int pmem_dax_main(int argc, char **argv, const char *namespaces)
+{
+	char command[256], reason[256];
+	int status;
+	pid_t pid;
+
+	if (chdir(dirname(strdup(argv[0])))) {
+		perror("chdir");
+		return KSFT_FAIL;
+	}
+	snprintf(command, sizeof(command), "missing %s", namespaces);
+	if (shell_line(reason, sizeof(reason), command) || reason[0]) {
+		ksft_print_header();
+		ksft_exit_skip("%s\n", reason);
+	}
+	snprintf(command, sizeof(command), "take %s", namespaces);
+	if (shell_line(node, sizeof(node), command)) {
+		ksft_print_header();
+		ksft_exit_fail_msg("pmem_dax did not take %s\n", namespaces);
+	}
+	fflush(stdout);
+	/* The harness does not return. */
+	pid = fork();
+	if (pid == 0)
+		exit(test_harness_run(argc, argv));
+	if (pid < 0 || waitpid(pid, &status, 0) != pid) {
+		perror("harness");
+		status = KSFT_FAIL << 8;
+	}
+	if (shell("unload_all")) {
+		ksft_print_msg("something is still in use after the tests\n");
+		return KSFT_FAIL;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : KSFT_FAIL;
+}
+
+#define PMEM_DAX_MAIN(namespaces)					\
+	int main(int argc, char **argv)					\
+	{								\
+		return pmem_dax_main(argc, argv, namespaces);		\
+	}
+
+/* open_node() - the node, for reading and writing; -1 and errno */
+static inline int open_node(void)
+{
+	return open(node, O_RDWR | O_CLOEXEC);
+}
+
+static inline off_t size_of(int fd)
+{
+	return lseek(fd, 0, SEEK_END);
+}
+
+/* map_shared() - map a part of @fd for reading and writing */
+static inline char *map_shared(int fd, size_t length, off_t offset)
+{
+	return mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, offset);
+}
+
+/* map_errno() - the error of a mapping that must not succeed; 0 if it does */
+static inline int map_errno(int fd, int prot, int flags, off_t offset)
+{
+	char *map = mmap(NULL, SZ_4K, prot, flags, fd, offset);
+
+	if (map == MAP_FAILED)
+		return errno;
+	munmap(map, SZ_4K);
+	return 0;
+}
+
+/* map_skewed() - map at an address @skew bytes above a 2M boundary */
+static inline char *map_skewed(int fd, size_t length, off_t offset, size_t skew, int prot,
+			       int flags)
+{
+	size_t room = length + 2 * SZ_2M;
+	char *start = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *address;
+
+	if (start == MAP_FAILED)
+		return start;
+	address = (char *)(((uintptr_t)start + SZ_2M - 1) & ~(SZ_2M - 1)) + skew;
+	munmap(start, address - start);
+	munmap(address + length, start + room - address - length);
+	return mmap(address, length, prot, flags | MAP_FIXED, fd, offset);
+}
+
+/* load_byte(), store_byte() - accesses that the compiler leaves alone */
+static inline char load_byte(const char *address)
+{
+	return __atomic_load_n(address, __ATOMIC_SEQ_CST);
+}
+
+static inline void store_byte(char *address, char value)
+{
+	__atomic_store_n(address, value, __ATOMIC_SEQ_CST);
+}
+
+/* touch() - store to a byte without changing it */
+static inline void touch(char *address)
+{
+	__atomic_fetch_or(address, 0, __ATOMIC_SEQ_CST);
+}
+
+static __thread struct {
+	sigjmp_buf env;
+	int code;
+	void *address;
+} bus_error;
+
+static inline void on_bus_error(int signal, siginfo_t *info, void *context)
+{
+	bus_error.code = info->si_code;
+	bus_error.address = info->si_addr;
+	siglongjmp(bus_error.env, 1);
+}
+
+/*
+ * bus_code() - access a byte
+ *
+ * Returns 0 if that worked, or the si_code of the SIGBUS; -1 if it named another address.
+ */
+static inline int bus_code(char *address, bool store)
+{
+	struct sigaction action = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO }, old;
+
+	bus_error.code = 0;
+	sigaction(SIGBUS, &action, &old);
+	if (!sigsetjmp(bus_error.env, 1)) {
+		if (store)
+			touch(address);
+		else
+			load_byte(address);
+	}
+	sigaction(SIGBUS, &old, NULL);
+	if (bus_error.code && bus_error.address != address)
+		return -1;
+	return bus_error.code;
+}
+
+/*
+ * fill(), differs() - bytes that tell where on the device they belong
+ *
+ * @offset and @length are multiples of 8. differs() returns the offset of the first word of
+ * @buffer that is not what fill() would have put there, -1 if all are.
+ */
+static inline uint64_t pattern(uint64_t seed, uint64_t offset)
+{
+	return ((offset >> 3) + 1) * 0x9e3779b97f4a7c15UL ^ seed;
+}
+
+static inline void fill(void *buffer, size_t length, uint64_t seed, uint64_t offset)
+{
+	uint64_t *word = buffer;
+	size_t i;
+
+	for (i = 0; i < length / 8; i++)
+		word[i] = pattern(seed, offset + i * 8);
+}
+
+static inline off_t differs(const void *buffer, size_t length, uint64_t seed, uint64_t offset)
+{
+	const uint64_t *word = buffer;
+	size_t i;
+
+	for (i = 0; i < length / 8; i++)
+		if (word[i] != pattern(seed, offset + i * 8))
+			return offset + i * 8;
+	return -1;
+}
+
+/* new_seed() - what no earlier test left on the device */
+static inline uint64_t new_seed(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec << 32 ^ now.tv_nsec ^ (uint64_t)getpid() << 16;
+}
+
+/* minor_faults() - of this process so far */
+static inline long minor_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+/* huge_bytes() - how much of the range is mapped with 2M pages; -1 if the kernel cannot tell */
+static inline long huge_bytes(const char *start, size_t length)
+{
+	struct page_region regions[64];
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.start = (uintptr_t)start,
+		.end = (uintptr_t)start + length,
+		.vec = (uintptr_t)regions,
+		.vec_len = ARRAY_SIZE(regions),
+		.category_mask = PAGE_IS_HUGE,
+		.return_mask = PAGE_IS_HUGE,
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	long bytes = 0;
+	int i, n;
+
+	do {
+		n = ioctl(fd, PAGEMAP_SCAN, &arg);
+		if (n < 0) {
+			bytes = -1;
+			break;
+		}
+		for (i = 0; i < n; i++)
+			bytes += regions[i].end - regions[i].start;
+		arg.start = arg.walk_end;
+	} while (n > 0 && arg.start < arg.end);
+	close(fd);
+	return bytes;
+}
+
+/* physical() - the physical address of a byte that is mapped; 0 if it is not */
+static inline uint64_t physical(const char *address)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)address / SZ_4K * 8) != sizeof(entry) ||
+	    !(entry & 1UL << 63))
+		entry = 0;
+	close(fd);
+	return (entry & ((1UL << 55) - 1)) * SZ_4K;
+}
+
+/* namespace_start() - the physical address of a namespace; 0 if it cannot be told */
+static inline uint64_t namespace_start(const char *namespace)
+{
+	char path[128], line[32];
+
+	snprintf(path, sizeof(path), "cat /sys/bus/nd/devices/%s/resource", namespace);
+	if (shell_line(line, sizeof(line), path))
+		return 0;
+	return strtoull(line, NULL, 0);
+}
+
+/* cached_pages() - the pages that the page cache has of a file; -1 if the kernel cannot tell */
+static inline long cached_pages(int fd)
+{
+	struct cachestat_range all = {};
+	struct cachestat stat;
+
+	if (syscall(__NR_cachestat, fd, &all, &stat, 0))
+		return -1;
+	return stat.nr_cache;
+}
+
+#endif /* PMEM_DAX_H */
