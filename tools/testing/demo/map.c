@@ -71,7 +71,10 @@ int main(int argc, char **argv)
 	count = faults() - before;
 	cache = page_cache_kb() - cache;
 
-	/* Each page was mapped once: 512 at a time, or one. */
+	/*
+	 * With DAX each page is mapped once: 512 at a time, or one. A page cache
+	 * maps as many at a time as it has in one folio, so only the sum is right.
+	 */
 	large = (long)(size / PAGE - count) / (PAGES_PER_2M - 1);
 	if (argc > 4)
 		strcpy(map, argv[4]);
