@@ -197,20 +197,20 @@ static void bench_io(const char *name, size_t size, int write, int flags)
 	report(name, total, CALLS);
 }
 
-/* Block devices' page cache is in nr_file_pages, but not in meminfo's Cached. */
+/* The page cache of block devices, and of nothing else, is what meminfo calls Buffers. */
 static long page_cache_kb(void)
 {
-	FILE *f = fopen("/proc/vmstat", "r");
+	FILE *f = fopen("/proc/meminfo", "r");
 	char line[128];
-	long pages = -1;
+	long kb = -1;
 
 	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "nr_file_pages %ld", &pages) == 1)
+		if (sscanf(line, "Buffers: %ld", &kb) == 1)
 			break;
-	if (pages < 0)
-		errx(1, "no nr_file_pages in /proc/vmstat");
+	if (kb < 0)
+		errx(1, "no Buffers in /proc/meminfo");
 	fclose(f);
-	return pages * 4;
+	return kb;
 }
 
 static void bench_page_cache(void)

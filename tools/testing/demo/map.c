@@ -27,20 +27,22 @@ static long faults(void)
 	return usage.ru_minflt + usage.ru_majflt;
 }
 
-/* The pages of files that the kernel keeps copies of. */
+/* The copies that the kernel keeps of what is on block devices. */
 static long page_cache_kb(void)
 {
 	char line[128];
-	long pages = -1;
-	FILE *file = fopen("/proc/vmstat", "r");
+	long kb = -1;
+	FILE *file = fopen("/proc/meminfo", "r");
 
 	if (!file)
-		err(1, "/proc/vmstat");
+		err(1, "/proc/meminfo");
 	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "nr_file_pages %ld", &pages) == 1)
+		if (sscanf(line, "Buffers: %ld", &kb) == 1)
 			break;
 	fclose(file);
-	return pages * 4;
+	if (kb < 0)
+		errx(1, "no Buffers in /proc/meminfo");
+	return kb;
 }
 
 int main(int argc, char **argv)
