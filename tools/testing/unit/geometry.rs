@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of drivers/pmem_dax/geometry.rs, which run on the build host: tools/testing/host.
+
+use super::*;
+
+const GIB: u64 = 1 << 30;
+
+/// Numbers that are the same in each run, but not of a pattern that the code could rely on.
+fn numbers() -> impl Iterator<Item = u64> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+
+    std::iter::from_fn(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        Some(state)
+    })
+}
+
+#[test]
+fn memory_is_aligned() {
+    assert!(Geometry::new(5 * GIB, GIB).is_ok());
+    for (start, size) in [
+        (5 * GIB + 4096, GIB),
+        (5 * GIB, GIB + 4096),
+        (5 * GIB, 0),
+        (1, 1),
+    ] {
+        assert_eq!(
+            Geometry::new(start, size).unwrap_err(),
+            Misfit::Unaligned,
+            "{start:#x} {size:#x}"
+        );
+    }
+    assert_eq!(
+        Geometry::new(u64::MAX - PMD_SIZE + 1, 2 * PMD_SIZE).unwrap_err(),
+        Misfit::TooLarge
+    );
+}
+
+#[test]
+fn every_page_is_located() {
+    let geometry = Geometry::new(5 * GIB, 4 * PMD_SIZE).unwrap();
+
+    for page in 0..2048 {
+        assert_eq!(
+            geometry.locate(PageOffset(page)),
+            Some((Pfn((5 * GIB >> 12) as usize + page), 2048 - page))
+        );
+    }
+    for page in [2048, 2049, usize::MAX] {
+        assert_eq!(geometry.locate(PageOffset(page)), None);
+    }
+    assert_eq!(geometry.capacity(), Some(Sector(4 * PMD_SIZE / 512)));
+    assert_eq!(geometry.phys(4097), Some(5 * GIB + 4097));
+}
+
+#[test]
+fn nodes_start_and_end_at_pages() {
+    assert!(Extent::new(Sector(2048), Sector(8)).is_some());
+    assert!(Extent::new(Sector(0), Sector(0)).is_some());
+    assert!(Extent::new(Sector(2049), Sector(8)).is_none());
+    assert!(Extent::new(Sector(2048), Sector(9)).is_none());
+    assert!(Extent::new(Sector(34), Sector(6)).is_none());
+}
+
+#[test]
+fn offsets_of_partitions() {
+    let partition = Extent::new(Sector(2048), Sector(4096)).unwrap();
+
+    assert_eq!(partition.to_disk(PageOffset(0), 1), Some(PageOffset(256)));
+    assert_eq!(
+        partition.to_disk(PageOffset(7), 1 << 30),
+        Some(PageOffset(263))
+    );
+    assert_eq!(partition.to_disk(PageOffset(usize::MAX), 1), None);
+    assert_eq!(partition.to_disk(PageOffset(1 << 51), 1), None);
+    // The last page that has an offset in bytes.
+    let last = (i64::MAX as u64 >> 12) as usize - 256;
+    assert!(partition.to_disk(PageOffset(last - 1), 1).is_some());
+    assert!(partition.to_disk(PageOffset(last), 1).is_none());
+}
+
+#[test]
+fn pages_lie_before_the_end() {
+    assert!(lie_before(PageOffset(255), 1, Sector(2048)));
+    assert!(!lie_before(PageOffset(256), 1, Sector(2048)));
+    assert!(!lie_before(PageOffset(255), 1, Sector(2047)));
+    assert!(!lie_before(PageOffset(0), 1, Sector(0)));
+    assert!(lie_before(PageOffset(512), 512, Sector(8192)));
+    assert!(!lie_before(PageOffset(513), 512, Sector(8192)));
+    assert!(!lie_before(PageOffset(usize::MAX), 1, Sector(u64::MAX)));
+    assert!(!lie_before(PageOffset(1), usize::MAX, Sector(u64::MAX)));
+}
+
+#[test]
+fn large_pages_fit_where_they_are_placed() {
+    let mut placed = 0;
+
+    for (n, m) in numbers().zip(numbers().skip(1)).take(100_000) {
+        let geometry = Geometry::new(n % 1024 * PMD_SIZE, 1024 * PMD_SIZE).unwrap();
+        let page = PageOffset((m % 100_000) as usize);
+        let pages = (n >> 32) as usize % 4096 + 1;
+        let colour = geometry.colour(page).unwrap();
+        let Some(placement) = Placement::new(colour, pages) else {
+            // No whole large page of the media is in it.
+            let first = (page.0 + 511) / 512 * 512;
+            assert!(first + 512 > page.0 + pages);
+            continue;
+        };
+        let hole = (m as usize >> 16) & !0xfff;
+        let address = placement.adjust(hole).unwrap();
+
+        assert!(address >= hole && address - hole < placement.extra);
+        assert_eq!(address as u64 % PMD_SIZE, colour);
+        placed += 1;
+    }
+    assert!(placed > 10_000);
+}
+
+#[test]
+fn transfers_stay_inside() {
+    let at = |position, len| transfer(Sector(2048), Sector(16), position, len);
+
+    assert_eq!(at(0, 512), ByteRange::new(1 << 20, 512));
+    assert_eq!(at(8191, 2), ByteRange::new((1 << 20) + 8191, 1));
+    assert_eq!(at(8192, 1), None);
+    assert_eq!(at(0, 0), None);
+    assert_eq!(at(u64::MAX, usize::MAX), None);
+    assert_eq!(at(0, usize::MAX), ByteRange::new(1 << 20, 8192));
+    assert_eq!(transfer(Sector(2048), Sector(0), 0, 1), None);
+}
+
+#[test]
+fn pages_of_ranges() {
+    let range = |start, len| ByteRange::new(start, len).unwrap();
+
+    assert_eq!(whole_pages(range(4097, 1)), Some(range(4096, 4096)));
+    assert_eq!(whole_pages(range(4096, 4096)), Some(range(4096, 4096)));
+    assert_eq!(whole_pages(range(4095, 2)), Some(range(0, 8192)));
+    assert_eq!(whole_pages(range(u64::MAX - 1, 1)), None);
+    assert!(whole_sectors(range(512, 1024)));
+    assert!(!whole_sectors(range(512, 1023)));
+    assert!(!whole_sectors(range(511, 513)));
+}

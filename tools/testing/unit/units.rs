@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of rust/kernel_ext/units.rs, which run on the build host: tools/testing/host.
+
+use super::*;
+
+const EDGES: [u64; 9] = [0, 1, 511, 512, 4095, 4096, (1 << 63) - 1, 1 << 63, u64::MAX];
+
+#[test]
+fn sectors_to_bytes() {
+    assert_eq!(Sector(3).to_bytes(), Some(1536));
+    assert_eq!(Sector(u64::MAX >> 9).to_bytes(), Some(u64::MAX - 511));
+    assert_eq!(Sector((u64::MAX >> 9) + 1).to_bytes(), None);
+    for bytes in EDGES {
+        let sector = Sector::containing(bytes);
+        let start = sector.to_bytes().unwrap();
+
+        assert!(start <= bytes && bytes - start < 512);
+    }
+}
+
+#[test]
+fn sectors_to_pages() {
+    assert_eq!(Sector(0).to_page(), Some(PageOffset(0)));
+    assert_eq!(Sector(16).to_page(), Some(PageOffset(2)));
+    for sector in 1..8 {
+        assert_eq!(Sector(sector).to_page(), None);
+    }
+    assert_eq!(PageOffset(5).to_sector(), Some(Sector(40)));
+    assert_eq!(PageOffset(usize::MAX).to_sector(), None);
+}
+
+#[test]
+fn frames() {
+    assert_eq!(Pfn::from_phys(0x14000_0000), Some(Pfn(0x14_0000)));
+    assert_eq!(Pfn::from_phys(0x14000_0200), None);
+    assert_eq!(Pfn(usize::MAX).checked_add(1), None);
+}
+
+#[test]
+fn ranges_do_not_wrap() {
+    for start in EDGES {
+        for len in EDGES {
+            match ByteRange::new(start, len) {
+                Some(range) => {
+                    assert_eq!(range.len(), len);
+                    assert_eq!(range.is_empty(), len == 0);
+                }
+                None => assert!(start > u64::MAX - len),
+            }
+        }
+    }
+    assert_eq!(ByteRange::of_pages(PageOffset(1 << 51), 1 << 51), None);
+}
+
+#[test]
+fn parts_of_ranges() {
+    let range = ByteRange::new(100, 50).unwrap();
+
+    for end in 0..200 {
+        let part = range.before(end);
+
+        assert_eq!(part.len(), end.clamp(100, 150) - 100);
+        assert!(part.is_empty() || part.start() == 100);
+    }
+}
+
+#[test]
+fn touched_sectors() {
+    for start in [0, 1, 2, 511, 512, 513, 1023, 1024, 1025] {
+        for len in [0, 1, 2, 510, 511, 512, 513, 514, 1023, 1024, 1025, 1026] {
+            let range = ByteRange::new(start, len).unwrap();
+            let (first, count) = range.sectors();
+            let touched = (0..5)
+                .filter(|sector| (start..start + len).any(|byte| byte / 512 == *sector))
+                .collect::<Vec<_>>();
+
+            assert_eq!(count.0 as usize, touched.len());
+            if let Some(expected) = touched.first() {
+                assert_eq!(first.0, *expected);
+            }
+        }
+    }
+    let (first, count) = ByteRange::new(u64::MAX - 1, 1).unwrap().sectors();
+    assert_eq!((first.0, count.0), (u64::MAX >> 9, 1));
+}
