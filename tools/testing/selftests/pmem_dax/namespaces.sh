@@ -181,26 +181,32 @@ test_attribute_is_roots() {
 	[ $((0$(stat -c %a "$DRIVERS/pmem_dax/claim") & 022)) = 0 ]
 }
 
+# region STATE: region1 goes or comes back, and with it what was set up of it.
+region() {
+	echo region1 >"$DRIVERS/nd_region/$1"
+}
+
 # labels: region1 has labels, and no namespace. What uses it takes all drivers
 # away first.
 labels() {
 	unload_all
-	ndctl disable-region region1
-	ndctl init-labels -f nmem1
-	ndctl enable-region region1
-} >/dev/null 2>&1
+	region unbind
+	ndctl init-labels -f nmem1 >/dev/null 2>&1
+	region bind
+}
 
-# create MODE: a namespace of region1 in that mode, that has no driver and no
-# other personality set up. Tells its name.
+# create_only MODE: a namespace of region1 in that mode. Tells its name.
+create_only() {
+	ndctl create-namespace -r region1 -s 32M -m "$1" |
+		sed -n 's/.*"dev":"\([^"]*\)".*/\1/p'
+}
+
+# create MODE: the same, but it has no driver and no other personality set up.
 create() {
-	local name
-
-	name=$(ndctl create-namespace -r region1 -s 64M -m "$1" |
-		sed -n 's/.*"dev":"\([^"]*\)".*/\1/p')
+	create_only "$1"
 	unload_all
-	ndctl disable-region region1 >/dev/null 2>&1
-	ndctl enable-region region1 >/dev/null 2>&1
-	echo "$name"
+	region unbind
+	region bind
 }
 
 test_labelled_raw() {
@@ -211,7 +217,7 @@ test_labelled_raw() {
 	take "$name" >/dev/null
 	expect "$name" "$(taken)" "taken"
 	expect "$MEDIA" "$("$LIB_DIR/mapper" "$(node_of "$name")")" "mapping"
-	expect $((64 << 20)) "$(blockdev --getsize64 "$(node_of "$name")")" "size"
+	expect $((32 << 20)) "$(blockdev --getsize64 "$(node_of "$name")")" "size"
 	# Another one of the same region has its own memory and its own disk.
 	unload_all
 	second=$(create raw)
@@ -220,7 +226,6 @@ test_labelled_raw() {
 	echo second >"$(node_of "$second")"
 	expect first "$(head -n 1 "$(node_of "$name")")" "contents of $name"
 	expect "$MEDIA" "$("$LIB_DIR/mapper" "$(node_of "$second")")" "mapping of $second"
-	labels
 }
 
 # An info block says that the namespace is used in another way.
@@ -242,7 +247,6 @@ info_block() {
 	unload_all
 	modprobe -a nd_pmem dax_pmem
 	[ "$(cat "$DEVICES/$name/holder")" ] || fail "$mode mode is lost"
-	labels
 }
 
 test_sector_mode() {
@@ -262,8 +266,8 @@ test_fsdax_mode_without_labels() {
 	unload_all
 	ndctl create-namespace -f -e namespace2.0 -m fsdax >/dev/null
 	unload_all
-	ndctl disable-region region2 >/dev/null 2>&1
-	ndctl enable-region region2 >/dev/null 2>&1
+	echo region2 >"$DRIVERS/nd_region/unbind"
+	echo region2 >"$DRIVERS/nd_region/bind"
 	log_mark
 	load claim=namespace2.0
 	expect "" "$(taken)" "taken"
@@ -279,12 +283,10 @@ test_used_by_a_personality() {
 	local name
 
 	labels
-	name=$(ndctl create-namespace -r region1 -s 64M -m fsdax |
-		sed -n 's/.*"dev":"\([^"]*\)".*/\1/p')
+	name=$(create_only fsdax)
 	load "claim=$name"
 	expect "" "$(taken)" "taken"
 	refused bind "$name"
-	labels
 }
 
 # A namespace that was never given a size.
@@ -301,7 +303,7 @@ clean_up() {
 	local nfit=/sys/bus/platform/drivers/acpi-nfit device
 
 	unload_all
-	ndctl disable-region region1 >/dev/null 2>&1
+	region unbind
 	ndctl zero-labels nmem1 >/dev/null 2>&1
 	for device in "$nfit"/ACPI*; do
 		echo "${device##*/}" >"$nfit/unbind"
