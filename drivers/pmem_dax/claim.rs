@@ -9,11 +9,60 @@ use kernel::{
     prelude::*,
     str::CString, //
 };
+use kernel_ext::units::Order;
 
 /// The names that were claimed.
 pub(crate) struct Claims {
-    all: bool,
-    names: KVec<KVec<u8>>,
+    all: Option<Settings>,
+    names: KVec<Claim>,
+}
+
+/// A name, and how the namespace is to be set up.
+struct Claim {
+    name: KVec<u8>,
+    settings: Settings,
+}
+
+/// How a namespace is to be set up: what stands behind its name, as in `namespace0.0:align=1G`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Settings {
+    /// The largest order that it is mapped with.
+    pub(crate) align: Order,
+}
+
+impl Settings {
+    const DEFAULT: Self = Self { align: Order::Pmd };
+
+    /// # Errors
+    ///
+    /// `EINVAL` for anything that is not a setting, which is told in the log.
+    fn parse(text: &[u8]) -> Result<Self> {
+        let mut settings = Self::DEFAULT;
+
+        for setting in text.split(|byte| *byte == b':') {
+            settings.align = match setting {
+                b"align=2M" => Order::Pmd,
+                b"align=1G" => Order::Pud,
+                _ => {
+                    pr_err!(
+                        "'{}' is not a setting of a namespace: there are align=2M and align=1G\n",
+                        Printable(setting)
+                    );
+                    return Err(EINVAL);
+                }
+            };
+        }
+        Ok(settings)
+    }
+}
+
+impl kernel::fmt::Display for Settings {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        if self.align == Order::Pud {
+            f.write_str(":align=1G")?;
+        }
+        Ok(())
+    }
 }
 
 /// What to do with a name.
@@ -24,14 +73,15 @@ enum Change<'a> {
 }
 
 impl Claims {
-    /// The list of a module parameter: names with commas between them, or `all`.
+    /// The list of a module parameter: names with commas between them, or `all`, each with settings
+    /// or not.
     ///
     /// # Errors
     ///
     /// `EINVAL` for anything that is not the name of a namespace, which is told in the log.
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
         let mut claims = Self {
-            all: false,
+            all: None,
             names: KVec::new(),
         };
 
@@ -45,7 +95,7 @@ impl Claims {
     }
 
     /// Changes the list as a line that was written to the driver attribute says: `NAME` and `+NAME`
-    /// add, `-NAME` removes.
+    /// add, or change the settings of what is there, `-NAME` removes.
     ///
     /// # Errors
     ///
@@ -62,9 +112,21 @@ impl Claims {
         }
     }
 
-    fn add(&mut self, name: &[u8]) -> Result {
+    fn add(&mut self, text: &[u8]) -> Result {
+        let (name, settings) = match text.iter().position(|byte| *byte == b':') {
+            Some(colon) => {
+                let (name, settings) = text.split_at(colon);
+
+                (
+                    name,
+                    Settings::parse(settings.get(1..).unwrap_or_default())?,
+                )
+            }
+            None => (text, Settings::DEFAULT),
+        };
+
         if name == b"all" {
-            self.all = true;
+            self.all = Some(settings);
             return Ok(());
         }
         if !is_namespace(name) {
@@ -74,47 +136,54 @@ impl Claims {
             );
             return Err(EINVAL);
         }
-        if !self.has(name) {
-            let mut copy = KVec::new();
-
-            copy.extend_from_slice(name, GFP_KERNEL)?;
-            self.names.push(copy, GFP_KERNEL)?;
+        if let Some(claim) = self.names.iter_mut().find(|claim| claim.is_of(name)) {
+            claim.settings = settings;
+            return Ok(());
         }
+        let mut copy = KVec::new();
+
+        copy.extend_from_slice(name, GFP_KERNEL)?;
+        self.names.push(
+            Claim {
+                name: copy,
+                settings,
+            },
+            GFP_KERNEL,
+        )?;
         Ok(())
     }
 
     fn remove(&mut self, name: &[u8]) -> Result {
-        if name == b"all" && self.all {
-            self.all = false;
+        if name == b"all" && self.all.take().is_some() {
             return Ok(());
         }
         let index = self
             .names
             .iter()
-            .position(|claimed| claimed.as_slice() == name)
+            .position(|claim| claim.is_of(name))
             .ok_or(ENOENT)?;
 
         self.names.remove(index).map_err(|_| ENOENT)?;
         Ok(())
     }
 
-    fn has(&self, name: &[u8]) -> bool {
-        self.names.iter().any(|claimed| claimed.as_slice() == name)
-    }
-
     /// Whether nothing is claimed.
     pub(crate) fn is_empty(&self) -> bool {
-        !self.all && self.names.is_empty()
+        self.all.is_none() && self.names.is_empty()
     }
 
-    /// Whether the namespace is claimed.
-    pub(crate) fn wants(&self, name: &CStr) -> bool {
-        self.all || self.has(name.to_bytes())
+    /// The settings of the namespace, if it is claimed. Its name counts more than `all`.
+    pub(crate) fn settings(&self, name: &CStr) -> Option<Settings> {
+        self.names
+            .iter()
+            .find(|claim| claim.is_of(name.to_bytes()))
+            .map(|claim| claim.settings)
+            .or(self.all)
     }
 
     /// The names that were claimed, one by one.
     pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
-        self.names.iter().map(|name| name.as_slice())
+        self.names.iter().map(|claim| claim.name.as_slice())
     }
 
     /// The names, one a line.
@@ -123,13 +192,23 @@ impl Claims {
     }
 }
 
+impl Claim {
+    fn is_of(&self, name: &[u8]) -> bool {
+        self.name.as_slice() == name
+    }
+}
+
 impl kernel::fmt::Display for Claims {
     fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
-        if self.all {
-            f.write_str("all\n")?;
+        if let Some(settings) = self.all {
+            f.write_fmt(kernel::prelude::fmt!("all{}\n", settings))?;
         }
-        for name in self.names() {
-            f.write_fmt(kernel::prelude::fmt!("{}\n", Printable(name)))?;
+        for claim in self.names.iter() {
+            f.write_fmt(kernel::prelude::fmt!(
+                "{}{}\n",
+                Printable(&claim.name),
+                claim.settings
+            ))?;
         }
         Ok(())
     }

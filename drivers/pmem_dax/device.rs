@@ -61,7 +61,10 @@ use kernel_ext::{
     mm::mapping::Area,
     nvdimm::Region,
     ratelimit::RateLimit,
-    units::ByteRange, //
+    units::{
+        ByteRange,
+        Order, //
+    }, //
 };
 
 /// A power of two: see [`Device::lock_table`].
@@ -89,12 +92,13 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Maps the memory. May sleep for long.
+    /// Maps the memory, in folios of `largest` where that fits. May sleep for long.
     pub(crate) fn new<'a>(
         parent: &'a kernel_device::Device<kernel_device::Bound>,
         mount: &'a Arc<Mount>,
         name: CString,
         geometry: Geometry,
+        largest: Order,
         region: Region,
     ) -> Result<impl PinInit<Self, Error> + 'a> {
         let len = geometry.all().ok_or(EINVAL)?.len();
@@ -109,6 +113,7 @@ impl Device {
                 mount,
                 geometry.first(),
                 geometry.pages(),
+                largest,
                 Media::new(geometry),
             ),
             region,

@@ -14,6 +14,7 @@ use core::sync::atomic::{
 use kernel::prelude::*;
 use kernel_ext::units::{
     ByteRange,
+    Order,
     PageOffset,
     PAGE_SHIFT, //
 };
@@ -56,11 +57,15 @@ impl DirtyChunks {
         }
     }
 
-    /// Adds the chunk that the page is in. A large page is never in two: the memory starts at a
-    /// multiple of 2 MiB.
+    /// Adds the chunks that the block of `order` at `page` is in: one, unless it is larger, since
+    /// the memory starts at a multiple of 2 MiB.
     #[inline]
-    pub(crate) fn mark_block(&self, page: PageOffset) {
-        self.mark_chunk((page.0 / PAGES_PER_CHUNK) as u64);
+    pub(crate) fn mark_block(&self, page: PageOffset, order: Order) {
+        let first = (page.0 / PAGES_PER_CHUNK) as u64;
+
+        for chunk in 0..(order.pages() / PAGES_PER_CHUNK).max(1) as u64 {
+            self.mark_chunk(first + chunk);
+        }
     }
 
     #[inline]

@@ -42,6 +42,7 @@ use kernel_ext::{
         Owner, //
     },
     platform,
+    units::Order, //
 };
 
 static FILE_SYSTEM: FileSystemType = FileSystemType::new(c"pmem_dax");
@@ -99,6 +100,27 @@ impl Driver {
         error
     }
 
+    /// The largest order to map the namespace with.
+    fn largest(&self, namespace: &Namespace<'_>, geometry: &Geometry) -> Result<Order> {
+        let wanted = self
+            .claims
+            .lock()
+            .settings(namespace.name())
+            .ok_or(ENODEV)?
+            .align;
+
+        if geometry.has_block(wanted) {
+            return Ok(wanted);
+        }
+        if wanted != Order::Pmd {
+            dev_warn!(
+                namespace.device(),
+                "align=1G ignored: no aligned GiB lies wholly in it\n"
+            );
+        }
+        Ok(Order::Pmd)
+    }
+
     /// The memory of a namespace that can be taken.
     fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
         if let Some(personality) = namespace.personality()? {
@@ -140,12 +162,13 @@ impl nvdimm::Driver for Driver {
     const NAME: &'static CStr = c"pmem_dax";
 
     fn wants(&self, name: &CStr) -> bool {
-        self.claims.lock().wants(name)
+        self.claims.lock().settings(name).is_some()
     }
 
     fn probe(&self, namespace: &Namespace<'_>) -> Result<KBox<Taken>> {
         let geometry = Self::examine(namespace)?;
         let capacity = geometry.capacity().ok_or(EINVAL)?;
+        let largest = self.largest(namespace, &geometry)?;
         let region = namespace.region();
         let flush = region.has_flush();
         let name = namespace.disk_name()?;
@@ -168,6 +191,7 @@ impl nvdimm::Driver for Driver {
                 &self.mount,
                 CString::try_from(&*name)?,
                 geometry,
+                largest,
                 region,
             )?,
             GFP_KERNEL,
@@ -201,9 +225,13 @@ impl nvdimm::Driver for Driver {
         namespace.update_read_only(&disk);
         dev_info!(
             namespace.device(),
-            "/dev/{}: {} MiB, mapped with 4 KiB and 2 MiB pages\n",
+            "/dev/{}: {} MiB, mapped with 4 KiB and {} pages\n",
             device.name(),
-            geometry.pages() >> 8
+            geometry.pages() >> 8,
+            match largest {
+                Order::Pud => "1 GiB",
+                _ => "2 MiB",
+            }
         );
         Ok(KBox::write(taken, Taken { device, disk }))
     }

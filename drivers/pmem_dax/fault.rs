@@ -10,9 +10,9 @@ use kernel_ext::{
     dax::Access,
     mm::fault::{
         Fault,
-        Order,
         Outcome, //
-    }, //
+    },
+    units::Order, //
 };
 
 /// Maps what a process touched.
@@ -40,6 +40,10 @@ pub(crate) fn handle(mapping: &Mapping, fault: &mut Fault<'_>, order: Order) -> 
     if copy_on_write && order != Order::Pte {
         return Outcome::FALLBACK;
     }
+    // fork would copy the entry without counting it (mm/huge_memory.c: copy_huge_pud).
+    if order == Order::Pud && (order != device.dax.largest() || !fault.is_shared()) {
+        return Outcome::FALLBACK;
+    }
 
     let Some(alive) = device.dax.enter() else {
         return Outcome::refuse(order);
@@ -53,13 +57,13 @@ pub(crate) fn handle(mapping: &Mapping, fault: &mut Fault<'_>, order: Order) -> 
         return fault.copy(block);
     }
 
-    let _table = device.lock_table(fault.table_key());
+    let _table = device.lock_table(fault.table_key(device.dax.largest()));
     if fault.is_superseded(order) {
         return Outcome::NO_PAGE;
     }
     // Before the page is there to be stored to, so that no sync can miss it.
     if fault.is_writable() {
-        device.dirty.mark_block(page);
+        device.dirty.mark_block(page, order);
     }
     fault.insert(block)
 }

@@ -6,6 +6,7 @@
 
 use kernel_ext::units::{
     ByteRange,
+    Order,
     PageOffset,
     Pfn,
     Sector,
@@ -83,11 +84,16 @@ impl Geometry {
         PageOffset(self.first.0).to_bytes()?.checked_add(offset)
     }
 
-    /// How far the physical address of `page` is above a boundary of 2 MiB.
-    pub(crate) fn colour(&self, page: PageOffset) -> Option<u64> {
-        let frame = self.first.checked_add(page.0)?;
+    /// Whether there is a naturally aligned block of `order` in it.
+    pub(crate) fn has_block(&self, order: Order) -> bool {
+        let end = self.first.checked_add(self.pages);
 
-        Some(PageOffset(frame.0).to_bytes()? % PMD_SIZE)
+        self.first
+            .0
+            .checked_next_multiple_of(order.pages())
+            .and_then(|start| start.checked_add(order.pages()))
+            .zip(end)
+            .is_some_and(|(block_end, end)| block_end <= end.0)
     }
 }
 
@@ -140,18 +146,18 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// The placement of `pages` pages whose first one has `colour`. `None` if no large page fits
-    /// into them, wherever they are put.
-    pub(crate) fn new(colour: u64, pages: usize) -> Option<Self> {
-        let len = PageOffset(pages).to_bytes()?;
-        let skipped = (PMD_SIZE - colour % PMD_SIZE) % PMD_SIZE;
+    /// The placement of `pages` pages of which the first one is in the frame `first`. `None` if no
+    /// block of `order` fits into them, wherever they are put.
+    #[inline]
+    pub(crate) fn new(first: Pfn, pages: usize, order: Order) -> Option<Self> {
+        let blocks = first.0.checked_next_multiple_of(order.pages())?;
 
-        if len < skipped.checked_add(PMD_SIZE)? {
+        if blocks.checked_add(order.pages())? > first.0.checked_add(pages)? {
             return None;
         }
         Some(Self {
-            extra: usize::try_from(PMD_SIZE).ok()?,
-            colour: usize::try_from(colour % PMD_SIZE).ok()?,
+            extra: order.bytes(),
+            colour: (first.0 % order.pages()) << PAGE_SHIFT,
         })
     }
 

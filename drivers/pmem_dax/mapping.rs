@@ -32,7 +32,6 @@ use kernel_ext::{
     mm::{
         fault::{
             Fault,
-            Order,
             Outcome, //
         },
         mapping::{
@@ -42,6 +41,7 @@ use kernel_ext::{
     },
     units::{
         ByteRange,
+        Order,
         Sector, //
     },
 };
@@ -120,6 +120,15 @@ impl mapping::Operations for Mapping {
         self.device.dirty.mark(range);
         Ok(())
     }
+
+    #[inline]
+    fn largest(&self) -> Order {
+        self.device.dax.largest()
+    }
+
+    fn unmap(&self, range: ByteRange) {
+        self.device.dax.inode().unmap(range, false);
+    }
 }
 
 /// Prepares a mapping of `node`.
@@ -175,11 +184,17 @@ fn refuse(device: &Device, why: &str, error: Error) -> Error {
 
 /// Finds an address at which large pages fit, unless the caller named one.
 pub(crate) fn place(device: &Device, node: Node<'_>, request: AddressRequest<'_>) -> Result<usize> {
+    let geometry = &device.dax.data().geometry;
     let placement = Extent::new(node.start(), node.sectors())
         .filter(|_| !request.has_address())
         .and_then(|extent| extent.to_disk(request.page(), request.pages()))
-        .and_then(|page| device.dax.data().geometry.colour(page))
-        .and_then(|colour| Placement::new(colour, request.pages()));
+        .and_then(|page| geometry.first().checked_add(page.0))
+        .and_then(|first| {
+            Some(device.dax.largest())
+                .filter(|largest| *largest == Order::Pud)
+                .and_then(|largest| Placement::new(first, request.pages(), largest))
+                .or_else(|| Placement::new(first, request.pages(), Order::Pmd))
+        });
 
     if let Some(placement) = placement {
         if let Ok(address) = request.find(placement.extra) {

@@ -2,7 +2,7 @@
 
 //! Persistent memory as a raw block device that is truly DAX.
 //!
-//! mmap(2) of `/dev/pmem0` maps the pages of the device itself, of 4 KiB and 2 MiB, with no page
+//! mmap(2) of `/dev/pmem0` maps the pages of the device itself, 4 KiB to 1 GiB, with no page
 //! cache; everything else that a block device does keeps working, and never disagrees with the
 //! mapping. Documentation/design.rst tells how.
 

@@ -54,7 +54,7 @@ impl Media {
 }
 
 impl dax::Operations for Media {
-    #[inline]
+    #[inline(always)]
     fn direct_access(&self, page: PageOffset, pages: usize) -> Location {
         let Some((pfn, available)) = self.geometry.locate(page) else {
             return Location::Outside;

@@ -109,14 +109,24 @@ bool pmem_helper_TestClearPageHWPoison(struct page *page)
 	return TestClearPageHWPoison(page);
 }
 
-bool pmem_helper_pmd_none(pmd_t pmd)
-{
-	return pmd_none(pmd);
-}
-
 bool pmem_helper_pmd_trans_huge(pmd_t pmd)
 {
 	return pmd_trans_huge(pmd);
+}
+
+bool pmem_helper_pud_none(pud_t pud)
+{
+	return pud_none(pud);
+}
+
+bool pmem_helper_pud_trans_huge(pud_t pud)
+{
+	return pud_trans_huge(pud);
+}
+
+void pmem_helper_vma_start_write(struct vm_area_struct *vma)
+{
+	vma_start_write(vma);
 }
 
 resource_size_t pmem_helper_nd_info_block_reserve(void)

@@ -54,8 +54,10 @@ int pmem_helper_folio_ref_count(const struct folio *folio);
 int pmem_helper_folio_mapcount(const struct folio *folio);
 void pmem_helper_SetPageHWPoison(struct page *page);
 bool pmem_helper_TestClearPageHWPoison(struct page *page);
-bool pmem_helper_pmd_none(pmd_t pmd);
 bool pmem_helper_pmd_trans_huge(pmd_t pmd);
+bool pmem_helper_pud_none(pud_t pud);
+bool pmem_helper_pud_trans_huge(pud_t pud);
+void pmem_helper_vma_start_write(struct vm_area_struct *vma);
 
 /* linux/nd.h, drivers/nvdimm/nd.h */
 resource_size_t pmem_helper_nd_info_block_reserve(void);

@@ -10,13 +10,11 @@ use crate::{
         Inode,
         Mount, //
     },
-    mm::{
-        fault::Order,
-        memremap::PageMap, //
-    },
+    mm::memremap::PageMap,
     pmem::Memory,
     units::{
         ByteRange,
+        Order,
         PageOffset,
         Pfn,
         PAGE_SIZE, //
@@ -101,7 +99,8 @@ impl<T: Operations> Device<T> {
         ..pin_init::zeroed()
     };
 
-    /// Maps the `pages` pages from `first` on, and makes a DAX device of them. May sleep for long.
+    /// Maps the `pages` pages from `first` on, in folios of `largest` where that fits, and makes a
+    /// DAX device of them. May sleep for long.
     ///
     /// # Errors
     ///
@@ -111,6 +110,7 @@ impl<T: Operations> Device<T> {
         mount: &'a Arc<Mount>,
         first: Pfn,
         pages: usize,
+        largest: Order,
         data: impl PinInit<T, Error> + 'a,
     ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(&this in Self {
@@ -124,6 +124,7 @@ impl<T: Operations> Device<T> {
                     dev,
                     first,
                     pages,
+                    largest,
                     &(*this.as_ptr()).inode,
                     &Self::PAGE_OPERATIONS,
                     this.as_ptr().cast(),
@@ -172,6 +173,12 @@ impl<T: Operations> Device<T> {
     #[inline]
     pub fn data(&self) -> &T {
         &self.data
+    }
+
+    /// The largest order that a part of the memory can be mapped with.
+    #[inline]
+    pub fn largest(&self) -> Order {
+        self.pages.largest()
     }
 
     /// The inode whose mapping has all mappings of the device.
@@ -362,10 +369,10 @@ impl<T: Operations> Alive<'_, T> {
 
     /// Where the block of `order` from `page` on is, as the driver's [`Operations::direct_access`]
     /// says: what `dax_direct_access` would ask too, without the detour.
-    #[inline]
+    #[inline(always)]
     pub fn direct_access(&self, page: PageOffset, order: Order) -> Access<'_> {
         match self.device.data.direct_access(page, order.pages()) {
-            Location::At(pfn, _) if self.device.pages.has_folio(pfn, order) => {
+            Location::At(pfn, _) if self.device.pages.can_map(pfn, order) => {
                 // INVARIANT: The frame has a folio of that order, of memory that stays mapped.
                 Access::Block(Block {
                     pfn,

@@ -30,6 +30,47 @@ pub struct PageOffset(pub usize);
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Pfn(pub usize);
 
+/// The size of what one entry of a page table maps.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Order {
+    /// One page, 4 KiB.
+    Pte,
+    /// What an entry of the middle directory maps, 2 MiB.
+    Pmd,
+    /// What an entry of the upper directory maps, 1 GiB.
+    Pud,
+}
+
+impl Order {
+    /// log2 of the pages.
+    #[inline]
+    pub const fn order(self) -> u32 {
+        match self {
+            Self::Pte => 0,
+            Self::Pmd => 9,
+            Self::Pud => 18,
+        }
+    }
+
+    /// The number of pages.
+    #[inline]
+    pub const fn pages(self) -> usize {
+        1 << self.order()
+    }
+
+    /// log2 of the bytes.
+    #[inline]
+    pub const fn shift(self) -> u32 {
+        self.order() + PAGE_SHIFT
+    }
+
+    /// The number of bytes.
+    #[inline]
+    pub const fn bytes(self) -> usize {
+        1 << self.shift()
+    }
+}
+
 /// A half-open range of bytes, counted from the start of the disk.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ByteRange {

@@ -7,7 +7,11 @@
 use crate::{
     bindings,
     dax::Block,
-    units::PageOffset, //
+    units::{
+        Order,
+        PageOffset,
+        PAGE_SHIFT, //
+    }, //
 };
 use core::{
     marker::PhantomData,
@@ -15,40 +19,6 @@ use core::{
 };
 
 use kernel::prelude::*;
-
-/// The size of what a fault wants mapped.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Order {
-    /// One page, 4 KiB.
-    Pte,
-    /// What one entry of the middle directory maps, 2 MiB.
-    Pmd,
-}
-
-const PMD_SHIFT: u32 = 21;
-
-impl Order {
-    /// log2 of the pages.
-    #[inline]
-    pub const fn order(self) -> u32 {
-        match self {
-            Self::Pte => 0,
-            Self::Pmd => 9,
-        }
-    }
-
-    /// The number of pages.
-    #[inline]
-    pub const fn pages(self) -> usize {
-        1 << self.order()
-    }
-
-    /// The number of bytes.
-    #[inline]
-    pub const fn bytes(self) -> usize {
-        self.pages() << crate::units::PAGE_SHIFT
-    }
-}
 
 /// How a fault ended.
 ///
@@ -74,7 +44,7 @@ impl Outcome {
     pub fn refuse(order: Order) -> Self {
         match order {
             Order::Pte => Self::SIGBUS,
-            Order::Pmd => Self::FALLBACK,
+            Order::Pmd | Order::Pud => Self::FALLBACK,
         }
     }
 }
@@ -148,7 +118,7 @@ impl<'a> Fault<'a> {
             return None;
         }
 
-        let pages = (self.address() - start) >> crate::units::PAGE_SHIFT;
+        let pages = (self.address() - start) >> PAGE_SHIFT;
         Some(PageOffset(self.page().0.checked_sub(pages)?))
     }
 
@@ -171,10 +141,10 @@ impl<'a> Fault<'a> {
     }
 
     /// A number that is the same for all faults which may insert at the same place of the same page
-    /// table, for picking a lock.
+    /// table, if the `largest` they may insert is that, for picking a lock.
     #[inline]
-    pub fn table_key(&self) -> usize {
-        (self.address() >> PMD_SHIFT).wrapping_add((self.vma().vm_mm as usize) >> 6)
+    pub fn table_key(&self, largest: Order) -> usize {
+        (self.address() >> largest.shift()).wrapping_add((self.vma().vm_mm as usize) >> 6)
     }
 
     /// Whether somebody mapped the place with another order since the fault was taken. Then
@@ -185,25 +155,40 @@ impl<'a> Fault<'a> {
     /// [`table_key`](Self::table_key).
     #[inline(always)]
     pub fn is_superseded(&self, order: Order) -> bool {
-        let pmd = self.raw().pmd;
+        if order == Order::Pud {
+            // SAFETY: mm/memory.c: __handle_mm_fault set `pud` to the entry of the address; the
+            // table is not freed while the lock of the VMA is held. The entry changes under us,
+            // hence volatile.
+            let pud = unsafe { self.raw().pud.read_volatile() };
 
-        if pmd.is_null() {
-            return false;
+            // SAFETY: They only look at the value.
+            return unsafe { !bindings::pud_none(pud) && !bindings::pud_trans_huge(pud) };
         }
-        // SAFETY: mm/memory.c: __handle_mm_fault set `pmd` to the entry of the address; the table
-        // is not freed while the lock of the VMA is held. The entry changes under us, hence
-        // volatile.
-        let pmd = unsafe { pmd.read_volatile() };
-        // Nothing is there yet, as nearly always for a large page.
-        if pmd.pmd == 0 {
+
+        let Some(pmd) = self.pmd() else {
             return false;
-        }
+        };
         match order {
             // SAFETY: It only looks at the value.
             Order::Pte => unsafe { bindings::pmd_trans_huge(pmd) },
-            // SAFETY: They only look at the value.
-            Order::Pmd => unsafe { !bindings::pmd_none(pmd) && !bindings::pmd_trans_huge(pmd) },
+            // SAFETY: As above.
+            _ => unsafe { !bindings::pmd_trans_huge(pmd) },
         }
+    }
+
+    /// The entry of the middle directory, if there is something in it, as is not for most large
+    /// pages.
+    #[inline(always)]
+    fn pmd(&self) -> Option<bindings::pmd_t> {
+        let pmd = self.raw().pmd;
+
+        if pmd.is_null() {
+            return None;
+        }
+        // SAFETY: As for `pud` above.
+        let pmd = unsafe { pmd.read_volatile() };
+
+        (pmd.pmd != 0).then_some(pmd)
     }
 
     /// Maps `block` at the address of the fault, writable at once if it is a store.
@@ -221,6 +206,8 @@ impl<'a> Fault<'a> {
             // SAFETY: As above, and by the invariants of `Block` the head page is a folio of order
             // 9. mm/huge_memory.c: insert_pmd checks the address; `block()` checked the whole.
             Order::Pmd => unsafe { bindings::vmf_insert_folio_pmd(vmf, page.cast(), write) },
+            // SAFETY: The same, with order 18 and insert_pud.
+            Order::Pud => unsafe { bindings::vmf_insert_folio_pud(vmf, page.cast(), write) },
         })
     }
 

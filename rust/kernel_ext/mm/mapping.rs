@@ -17,11 +17,11 @@ use crate::{
     },
     mm::fault::{
         Fault,
-        Order,
         Outcome, //
     },
     units::{
         ByteRange,
+        Order,
         PageOffset,
         PAGE_SHIFT, //
     },
@@ -54,6 +54,12 @@ pub trait Operations: Send + Sync + Sized + 'static {
 
     /// A part of the mapping that could not be stored to is to become writable: mprotect(2).
     fn make_writable(&self, range: ByteRange) -> Result;
+
+    /// The largest order that [`fault`](Self::fault) maps anything with.
+    fn largest(&self) -> Order;
+
+    /// Removes `range` from all page tables, of all mappings.
+    fn unmap(&self, range: ByteRange);
 }
 
 /// A mapping that mmap(2) is about to make.
@@ -164,6 +170,7 @@ impl<T: Operations> Vtable<T> {
         mapped: Some(Self::mapped_callback),
         open: Some(Self::open_callback),
         close: Some(Self::close_callback),
+        may_split: Some(Self::may_split_callback),
         fault: Some(Self::fault_callback),
         huge_fault: Some(Self::huge_fault_callback),
         map_pages: Some(Self::map_pages_callback),
@@ -217,7 +224,67 @@ impl<T: Operations> Vtable<T> {
         // SAFETY: By this function's requirements. The copied value gets a reference of its own.
         let mapping: Arc<T> = unsafe { Self::mapping(vma) }.into();
 
+        // mremap(2) takes 1 GiB entries for broken ones and clears them, with what they count
+        // (mm/mremap.c: get_old_pud, move_page_tables). So there must be none now. Nobody can bring
+        // them back: the old VMA is locked for writing (move_vma) until it is gone.
+        //
+        // SAFETY: By this function's requirements the VMA is valid.
+        if mapping.largest() == Order::Pud && unsafe { Self::is_of_current(vma) } {
+            // SAFETY: As above; nobody knows the VMA yet.
+            let (vm, pgoff) =
+                unsafe { (&(*vma).__bindgen_anon_1.__bindgen_anon_1, (*vma).vm_pgoff) };
+            let pages = (vm.vm_end - vm.vm_start) >> PAGE_SHIFT;
+
+            if let Some(range) = ByteRange::of_pages(PageOffset(pgoff), pages) {
+                mapping.unmap(range);
+            }
+        }
         let _ = mapping.into_foreign();
+    }
+
+    /// Whether the VMA is of this process: it came from mremap or a split, not from fork.
+    ///
+    /// # Safety
+    ///
+    /// `vma` is valid.
+    unsafe fn is_of_current(vma: *mut bindings::vm_area_struct) -> bool {
+        // SAFETY: The current task is valid, and its mm does not change while it runs.
+        let mm = unsafe { (*bindings::get_current()).mm };
+
+        // SAFETY: By this function's requirements.
+        unsafe { (*vma).vm_mm == mm }
+    }
+
+    /// A 1 GiB entry across the new border of two VMAs goes, since mm splits only smaller ones
+    /// (mm/huge_memory.c: vma_adjust_trans_huge), and would find it in neither of them.
+    ///
+    /// # Safety
+    ///
+    /// Called by mm/vma.c: __split_vma and mm/mremap.c: prep_move_vma, with a VMA of ours that was
+    /// mapped, the mm locked for writing, and `addr` within the VMA.
+    unsafe extern "C" fn may_split_callback(
+        vma: *mut bindings::vm_area_struct,
+        addr: c_ulong,
+    ) -> c_int {
+        let size = Order::Pud.bytes();
+        let start = addr & !(size - 1);
+
+        // SAFETY: By this function's requirements.
+        if start == addr || unsafe { Self::mapping(vma) }.largest() != Order::Pud {
+            return 0;
+        }
+        // SAFETY: By this function's requirements the VMA is valid, and nobody changes its bounds.
+        let vm = unsafe { &(*vma).__bindgen_anon_1.__bindgen_anon_1 };
+
+        if vm.vm_start <= start && vm.vm_end - start >= size {
+            // No fault may bring it back before the VMA is split.
+            //
+            // SAFETY: By this function's requirements the mm is locked for writing.
+            unsafe { bindings::vma_start_write(vma) };
+            // SAFETY: The range is within the VMA.
+            unsafe { bindings::zap_vma_range(vma, start, size) };
+        }
+        0
     }
 
     /// # Safety
@@ -248,11 +315,26 @@ impl<T: Operations> Vtable<T> {
         vmf: *mut bindings::vm_fault,
         order: c_uint,
     ) -> bindings::vm_fault_t {
-        if order != Order::Pmd.order() {
+        if order == Order::Pmd.order() {
+            // SAFETY: By this function's requirements.
+            return unsafe { Self::handle(vmf, Order::Pmd) };
+        }
+        // SAFETY: By this function's requirements.
+        unsafe { Self::gigantic_fault(vmf, order) }
+    }
+
+    /// A fault of any other order: rare, and kept out of the way of the others.
+    ///
+    /// # Safety
+    ///
+    /// As [`huge_fault_callback`](Self::huge_fault_callback).
+    #[inline(never)]
+    unsafe fn gigantic_fault(vmf: *mut bindings::vm_fault, order: c_uint) -> bindings::vm_fault_t {
+        if order != Order::Pud.order() {
             return Outcome::FALLBACK.0;
         }
         // SAFETY: By this function's requirements.
-        unsafe { Self::handle(vmf, Order::Pmd) }
+        unsafe { Self::handle(vmf, Order::Pud) }
     }
 
     /// # Safety

@@ -7,8 +7,8 @@
 use crate::{
     bindings,
     fs::pseudo::Inode,
-    mm::fault::Order,
     units::{
+        Order,
         PageOffset,
         Pfn,
         PAGE_SHIFT, //
@@ -34,17 +34,18 @@ use kernel::{
 
 /// The physical memory of a device, mapped into the kernel and with a `struct page` for each page.
 ///
-/// Each naturally aligned 2 MiB of it is one folio; the pages at the edges are folios of their own.
-/// A 4 KiB fault maps a page of the large folio, a 2 MiB fault all of it, in any mixture: that is
-/// what `vmemmap_shift = 0` is for, since with a shift the struct pages of a folio's tail share
-/// memory and cannot count their mappings.
+/// Each naturally aligned block of the largest order is one folio, what is left at the edges are
+/// smaller ones. A 4 KiB fault maps a page of the large folio, a large one all of it, in any
+/// mixture: that is what `vmemmap_shift = 0` is for, since with a shift the struct pages of a
+/// folio's tail share memory and cannot count their mappings. But nothing between: a 1 GiB folio
+/// cannot be mapped in parts of 2 MiB (linux/rmap.h: __folio_rmap_sanity_checks).
 ///
 /// # Invariants
 ///
 /// - `pgmap` is pinned. While `mapped` is set, `memremap_pages` holds it and `base` is the kernel's
 ///   address of the first of `pages` pages.
-/// - While `mapped` is set, every 2 MiB-aligned block within is a folio of order 9, and every other
-///   page one of order 0.
+/// - While `mapped` is set, every page is in a folio of the largest order, up to `largest`, whose
+///   naturally aligned block has the page and lies within.
 #[pin_data(PinnedDrop)]
 pub struct PageMap {
     #[pin]
@@ -52,6 +53,7 @@ pub struct PageMap {
     base: NonNull<u8>,
     first: Pfn,
     pages: usize,
+    largest: Order,
     mapped: AtomicBool,
 }
 
@@ -62,8 +64,9 @@ unsafe impl Send for PageMap {}
 unsafe impl Sync for PageMap {}
 
 impl PageMap {
-    /// Maps `pages` pages from `first` on, whose folios belong to the mapping of `inode` at their
-    /// offset in the device. May sleep for long: the cost is linear in the size.
+    /// Maps `pages` pages from `first` on, whose folios, of `largest` where that fits, belong to
+    /// the mapping of `inode` at their offset in the device. May sleep for long: the cost is linear
+    /// in the size.
     ///
     /// `failure` is called, with `owner`, when the hardware or an administrator reports a page bad.
     ///
@@ -80,6 +83,7 @@ impl PageMap {
         dev: &'a device::Device<device::Bound>,
         first: Pfn,
         pages: usize,
+        largest: Order,
         inode: &'a Inode,
         operations: &'static bindings::dev_pagemap_ops,
         owner: *mut c_void,
@@ -117,6 +121,7 @@ impl PageMap {
             },
             first,
             pages,
+            largest,
             mapped: AtomicBool::new(true),
             _: {
                 // SAFETY: All fields are initialised.
@@ -154,14 +159,41 @@ impl PageMap {
         self.first
     }
 
-    /// Whether the block of `order` from `pfn` on is one folio, of which the whole lies within.
+    /// The largest order that a folio may have.
     #[inline]
-    pub(crate) fn has_folio(&self, pfn: Pfn, order: Order) -> bool {
-        let Some(offset) = pfn.0.checked_sub(self.first.0) else {
-            return false;
-        };
+    pub(crate) fn largest(&self) -> Order {
+        self.largest
+    }
+
+    /// Whether the block of `order` from `pfn` on is aligned and lies within.
+    #[inline(always)]
+    fn has_block(&self, pfn: Pfn, order: Order) -> bool {
+        // A frame before the first one wraps, and is far behind the end.
+        let offset = pfn.0.wrapping_sub(self.first.0);
 
         pfn.0 % order.pages() == 0 && offset < self.pages && self.pages - offset >= order.pages()
+    }
+
+    /// Whether the block of `order` from `pfn` on can be mapped with one entry: it is a folio, or a
+    /// page of one.
+    #[inline(always)]
+    pub(crate) fn can_map(&self, pfn: Pfn, order: Order) -> bool {
+        if !self.has_block(pfn, order) {
+            return false;
+        }
+        match order {
+            Order::Pte => true,
+            Order::Pmd => self.largest == Order::Pmd || self.is_between(pfn),
+            Order::Pud => self.largest == Order::Pud,
+        }
+    }
+
+    /// Whether the 2 MiB from `pfn` on are a folio though 1 GiB is the largest order: at the edges.
+    #[cold]
+    fn is_between(&self, pfn: Pfn) -> bool {
+        let outer = Pfn(pfn.0 & !(Order::Pud.pages() - 1));
+
+        self.largest == Order::Pud && !self.has_block(outer, Order::Pud)
     }
 
     /// Calls `f` with the head of each folio and its order.
@@ -170,11 +202,10 @@ impl PageMap {
         let mut pfn = self.first.0;
 
         while pfn < end {
-            let order = if self.has_folio(Pfn(pfn), Order::Pmd) {
-                Order::Pmd
-            } else {
-                Order::Pte
-            };
+            let order = [Order::Pud, Order::Pmd]
+                .into_iter()
+                .find(|order| *order <= self.largest && self.has_block(Pfn(pfn), *order))
+                .unwrap_or(Order::Pte);
 
             f(Pfn(pfn), order);
             pfn += order.pages();
@@ -187,13 +218,13 @@ impl PageMap {
             // SAFETY: mm/memremap.c initialised the page, and nobody else knows it yet.
             let folio = unsafe { bindings::pfn_folio(pfn.0) };
 
-            if order == Order::Pmd {
+            if order != Order::Pte {
                 for i in 0..order.pages() {
                     // SAFETY: As above. mm/mm_init.c starts GENERIC pages with a count of 1, and
                     // zone_device_page_init wants 0.
                     unsafe { bindings::set_page_count(bindings::pfn_to_page(pfn.0 + i), 0) };
                 }
-                // SAFETY: As above; the 512 pages are physically contiguous and aligned.
+                // SAFETY: As above; the pages are physically contiguous and aligned.
                 unsafe { bindings::zone_device_folio_init(folio, self.pgmap.get(), order.order()) };
                 // SAFETY: zone_device_page_init returns it locked.
                 unsafe { bindings::folio_unlock(folio) };

@@ -16,10 +16,12 @@ use kernel_ext::{
     },
     mm::fault::{
         Fault,
-        Order,
         Outcome, //
     },
-    units::PageOffset,
+    units::{
+        Order,
+        PageOffset, //
+    },
 };
 
 fn late<T: Operations>(device: &Device<T>, fault: &Fault<'_>, page: PageOffset) -> Option<Outcome> {

@@ -14,9 +14,9 @@ use kernel_ext::{
         Device,
         Operations, //
     },
-    mm::fault::Order,
     units::{
         ByteRange,
+        Order,
         PageOffset, //
     },
 };

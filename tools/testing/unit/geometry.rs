@@ -102,21 +102,40 @@ fn large_pages_fit_where_they_are_placed() {
         let geometry = Geometry::new(n % 1024 * PMD_SIZE, 1024 * PMD_SIZE).unwrap();
         let page = PageOffset((m % 100_000) as usize);
         let pages = (n >> 32) as usize % 4096 + 1;
-        let colour = geometry.colour(page).unwrap();
-        let Some(placement) = Placement::new(colour, pages) else {
+        let first = geometry.first().checked_add(page.0).unwrap();
+        let order = if m & 1 == 0 { Order::Pmd } else { Order::Pud };
+        let pages = if m & 1 == 0 { pages } else { pages * 512 };
+        let Some(placement) = Placement::new(first, pages, order) else {
             // No whole large page of the media is in it.
-            let first = (page.0 + 511) / 512 * 512;
-            assert!(first + 512 > page.0 + pages);
+            let block = first.0.next_multiple_of(order.pages());
+            assert!(block + order.pages() > first.0 + pages);
             continue;
         };
         let hole = (m as usize >> 16) & !0xfff;
         let address = placement.adjust(hole).unwrap();
 
         assert!(address >= hole && address - hole < placement.extra);
-        assert_eq!(address as u64 % PMD_SIZE, colour);
+        assert_eq!(address % order.bytes(), (first.0 << 12) % order.bytes());
         placed += 1;
     }
     assert!(placed > 10_000);
+}
+
+#[test]
+fn blocks_are_whole() {
+    for (start, size, pmd, pud) in [
+        (5 * GIB, GIB, true, true),
+        (5 * GIB, GIB - PMD_SIZE, true, false),
+        (5 * GIB + PMD_SIZE, GIB, true, false),
+        (5 * GIB + PMD_SIZE, 2 * GIB - PMD_SIZE, true, true),
+        (5 * GIB - PMD_SIZE, GIB + PMD_SIZE, true, true),
+        (5 * GIB, PMD_SIZE, true, false),
+    ] {
+        let geometry = Geometry::new(start, size).unwrap();
+
+        assert_eq!(geometry.has_block(Order::Pmd), pmd, "{start:#x} {size:#x}");
+        assert_eq!(geometry.has_block(Order::Pud), pud, "{start:#x} {size:#x}");
+    }
 }
 
 #[test]

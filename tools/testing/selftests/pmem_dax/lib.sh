@@ -39,8 +39,8 @@ missing() {
 		echo "no nd bus: no persistent memory"
 	else
 		for namespace; do
-			if [ ! -e "$DEVICES/$namespace" ]; then
-				echo "no $namespace"
+			if [ ! -e "$DEVICES/${namespace%%:*}" ]; then
+				echo "no ${namespace%%:*}"
 				return
 			fi
 		done
@@ -71,13 +71,14 @@ unload_all() {
 	done
 }
 
-# take NAMESPACE...: with pmem_dax, and nobody else has any. Tells the nodes.
+# take NAMESPACE[:SETTING]...: with pmem_dax, and nobody else has any. Tells the
+# nodes.
 take() {
 	local namespace
 
 	unload_all && load "claim=$(IFS=, && echo "$*")" || return
 	for namespace; do
-		node_of "$namespace" || return
+		node_of "${namespace%%:*}" || return
 	done
 }
 

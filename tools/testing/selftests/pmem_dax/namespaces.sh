@@ -174,6 +174,32 @@ test_attribute() {
 	expect "" "$(cat "$DRIVERS/pmem_dax/claim")" "list of claims"
 }
 
+test_settings() {
+	local bad
+
+	unload_all
+	log_mark
+	# No aligned GiB is in it.
+	load claim=namespace0.0:align=1G
+	one_line "align=1G ignored"
+	one_line "4 KiB and 2 MiB pages"
+	expect "namespace0.0:align=1G" "$(cat "$DRIVERS/pmem_dax/claim")" "list of claims"
+	claim namespace0.0
+	claim namespace7.0:align=2M
+	claim all:align=1G
+	expect "all:align=1G namespace0.0 namespace7.0" \
+		"$(tr '\n' ' ' <"$DRIVERS/pmem_dax/claim" | sed 's/ $//')" "list of claims"
+	claim -all
+	claim -namespace7.0
+	for bad in namespace0.0: namespace0.0:align=4K namespace0.0:1G :align=1G \
+		namespace0.0:align=1G: namespace0.0:align=1g; do
+		log_mark
+		refused claim "$bad"
+		expect 1 "$(log_since | wc -l)" "lines in the log about $bad"
+	done
+	expect "namespace0.0" "$(cat "$DRIVERS/pmem_dax/claim")" "list of claims"
+}
+
 # Nobody but root hands out devices.
 test_attribute_is_roots() {
 	unload_all
@@ -316,6 +342,6 @@ clean_up() {
 
 # shellcheck disable=SC2086 # a list
 run_tests $ALL namespace1.0 -- nothing_unasked only_the_named not_what_nd_pmem_has all \
-	all_that_are_free seeds bad_names too_long absent_name attribute attribute_is_roots \
+	all_that_are_free seeds bad_names too_long absent_name attribute settings attribute_is_roots \
 	labelled_raw sector_mode fsdax_mode devdax_mode fsdax_mode_without_labels \
 	used_by_a_personality seed_namespace
