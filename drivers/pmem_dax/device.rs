@@ -4,6 +4,7 @@
 
 use crate::{
     dirty::DirtyChunks,
+    fault::TouchOrder,
     geometry::{
         whole_sectors,
         Geometry, //
@@ -82,6 +83,7 @@ pub(crate) struct Device {
     pub(crate) synchronous: bool,
     pub(crate) dirty: DirtyChunks,
     pub(crate) mappings: Mappings,
+    pub(crate) order: TouchOrder,
     // The file of all mappings, which has a reference of `self`: see `with_file`.
     #[pin]
     file: Mutex<Option<File<Device>>>,
@@ -120,6 +122,7 @@ impl Device {
             synchronous,
             dirty,
             mappings,
+            order: TouchOrder::new(),
             file <- new_mutex!(None, "pmem_dax file"),
             log <- RateLimit::new(),
             table_locks <- pin_init::pin_init_array_from_fn(|_| new_mutex!((), "pmem_dax table")),

@@ -4,16 +4,64 @@
 
 use crate::{
     geometry::lie_before,
-    mapping::Mapping, //
+    mapping::Mapping,
+    poison::Media, //
+};
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering, //
 };
 use kernel_ext::{
-    dax::Access,
+    dax::{
+        Access,
+        Alive, //
+    },
     mm::fault::{
         Fault,
         Outcome, //
     },
-    units::Order, //
+    units::{
+        Order,
+        PageOffset, //
+    }, //
 };
+
+/// The most pages that a fault of one page maps besides.
+const MOST_FOLLOWERS: usize = 64;
+
+/// Which pages will be touched next if somebody goes through the memory in order.
+///
+/// A guess, of which several may go on at once: one for each chunk of 2 MiB, more or less.
+pub(crate) struct TouchOrder {
+    next: [AtomicUsize; Self::GUESSES],
+}
+
+impl TouchOrder {
+    const GUESSES: usize = 64;
+
+    pub(crate) fn new() -> Self {
+        Self {
+            next: [const { AtomicUsize::new(0) }; Self::GUESSES],
+        }
+    }
+
+    #[inline]
+    fn guess(&self, page: PageOffset) -> &AtomicUsize {
+        &self.next[page.0 / Order::Pmd.pages() % Self::GUESSES]
+    }
+
+    /// Whether `page` is the one that was expected.
+    #[inline]
+    pub(crate) fn is_next(&self, page: PageOffset) -> bool {
+        self.guess(page).load(Ordering::Relaxed) == page.0
+    }
+
+    /// Expects `page` to be touched next.
+    #[inline]
+    pub(crate) fn set_next(&self, page: PageOffset) {
+        self.guess(page).store(page.0, Ordering::Relaxed);
+    }
+}
 
 /// Maps what a process touched.
 ///
@@ -65,5 +113,48 @@ pub(crate) fn handle(mapping: &Mapping, fault: &mut Fault<'_>, order: Order) -> 
     if fault.is_writable() {
         device.dirty.mark_block(page, order);
     }
-    fault.insert(block)
+    let outcome = fault.insert(block);
+
+    if order == Order::Pte && outcome == Outcome::NO_PAGE {
+        let mut last = page.0;
+
+        if device.order.is_next(page) {
+            let followers = fault.followers(MOST_FOLLOWERS);
+
+            if followers != 0 {
+                insert_followers(mapping, fault, &alive, page, followers);
+                last += followers;
+            }
+        }
+        device.order.set_next(PageOffset(last + 1));
+    }
+    outcome
+}
+
+/// Maps the `pages` pages behind `page` too, or none of them.
+fn insert_followers(
+    mapping: &Mapping,
+    fault: &Fault<'_>,
+    alive: &Alive<'_, Media>,
+    page: PageOffset,
+    pages: usize,
+) {
+    let Some(next) = page.checked_add(1) else {
+        return;
+    };
+    if !lie_before(next, pages, mapping.node().end()) {
+        return;
+    }
+    let Some(run) = alive.run(next, pages) else {
+        return;
+    };
+
+    if fault.is_writable() {
+        // The fault's own page marked the chunk that the first one is in.
+        mapping
+            .device()
+            .dirty
+            .mark_block(PageOffset(page.0 + pages), Order::Pte);
+    }
+    fault.insert_followers(run);
 }

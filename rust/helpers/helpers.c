@@ -124,6 +124,11 @@ bool pmem_helper_pud_trans_huge(pud_t pud)
 	return pud_trans_huge(pud);
 }
 
+pte_t *pmem_helper_pte_offset_kernel(pmd_t *pmd, unsigned long address)
+{
+	return pte_offset_kernel(pmd, address);
+}
+
 void pmem_helper_vma_start_write(struct vm_area_struct *vma)
 {
 	vma_start_write(vma);

@@ -57,6 +57,7 @@ bool pmem_helper_TestClearPageHWPoison(struct page *page);
 bool pmem_helper_pmd_trans_huge(pmd_t pmd);
 bool pmem_helper_pud_none(pud_t pud);
 bool pmem_helper_pud_trans_huge(pud_t pud);
+pte_t *pmem_helper_pte_offset_kernel(pmd_t *pmd, unsigned long address);
 void pmem_helper_vma_start_write(struct vm_area_struct *vma);
 
 /* linux/nd.h, drivers/nvdimm/nd.h */

@@ -386,6 +386,22 @@ impl<T: Operations> Alive<'_, T> {
     }
 }
 
+impl<T: Operations> Alive<'_, T> {
+    /// The `pages` pages from `page` on, if all of them are there and good.
+    #[inline]
+    pub fn run(&self, page: PageOffset, pages: usize) -> Option<Run<'_>> {
+        match self.device.data.direct_access(page, pages) {
+            // INVARIANT: The driver says that the pages are memory that stays mapped.
+            Location::At(first, available) if available >= pages => Some(Run {
+                first,
+                pages,
+                _alive: PhantomData,
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl<T: Operations> Drop for Alive<'_, T> {
     #[inline]
     fn drop(&mut self) {
@@ -429,5 +445,26 @@ impl Block<'_> {
     pub(crate) fn page(&self) -> *mut bindings::page {
         // SAFETY: By the type's invariants.
         unsafe { PageMap::page(self.pfn) }
+    }
+}
+
+/// Pages in a row that can be mapped one by one.
+///
+/// # Invariants
+///
+/// The `pages` frames from `first` on have pages that stay valid for `'a`.
+pub struct Run<'a> {
+    first: Pfn,
+    pages: usize,
+    _alive: PhantomData<&'a ()>,
+}
+
+impl Run<'_> {
+    #[inline]
+    pub(crate) fn pages(&self) -> impl Iterator<Item = *mut bindings::page> + '_ {
+        (0..self.pages).map(|i| {
+            // SAFETY: By the type's invariants.
+            unsafe { PageMap::page(Pfn(self.first.0 + i)) }
+        })
     }
 }

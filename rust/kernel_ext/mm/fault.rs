@@ -6,7 +6,10 @@
 
 use crate::{
     bindings,
-    dax::Block,
+    dax::{
+        Block,
+        Run, //
+    },
     units::{
         Order,
         PageOffset,
@@ -189,6 +192,70 @@ impl<'a> Fault<'a> {
         let pmd = unsafe { pmd.read_volatile() };
 
         (pmd.pmd != 0).then_some(pmd)
+    }
+
+    /// How many pages to map after that of the fault too: as many as are mapped right before it,
+    /// but no more than `most`, nor past the end of the page table or the mapping.
+    ///
+    /// So who goes through the memory in order has to fault less and less, and who does not pays
+    /// for at most as many pages as he touched. Only a guess is made from what others may be
+    /// changing.
+    #[inline]
+    pub fn followers(&self, most: usize) -> usize {
+        const PRESENT: c_ulong = 1;
+        let index = (self.address() >> PAGE_SHIFT) % Order::Pmd.pages();
+        let rcu = kernel::sync::rcu::read_lock();
+        let Some(mut pmd) = self.pmd() else {
+            return 0;
+        };
+        // SAFETY: It only looks at the value.
+        if index == 0 || unsafe { bindings::pmd_trans_huge(pmd) } {
+            return 0;
+        }
+        // SAFETY: The entry is that of a table of 512 entries, and `index` is that of the address.
+        // Page tables are freed by RCU (mm/mmu_gather.c, with PT_RECLAIM), so it is at least memory.
+        let entry = unsafe { bindings::pte_offset_kernel(&mut pmd, self.address()) };
+        let before = (1..=index.min(most))
+            .take_while(|back| {
+                // SAFETY: The entry is in the table, since `back` is at most `index`.
+                let pte = unsafe { entry.sub(*back).read_volatile() };
+
+                pte.pte & PRESENT != 0
+            })
+            .count();
+
+        drop(rcu);
+        if before == 0 {
+            return 0;
+        }
+        // SAFETY: The plain bounds are always valid while the lock is held.
+        let end = unsafe { self.vma().__bindgen_anon_1.__bindgen_anon_1.vm_end };
+
+        before
+            .min(Order::Pmd.pages() - 1 - index)
+            .min(((end - self.address()) >> PAGE_SHIFT) - 1)
+    }
+
+    /// Maps `run` behind the page of the fault, as that was mapped. What is mapped there already
+    /// stays.
+    #[inline]
+    pub fn insert_followers(&self, run: Run<'_>) {
+        // SAFETY: By the type's invariants `vmf` is valid; it has no owning fields.
+        let mut vmf = unsafe { self.vmf.as_ptr().read() };
+        let write = self.is_write() && self.is_shared();
+
+        for page in run.pages() {
+            vmf.__bindgen_anon_1.address += 1 << PAGE_SHIFT;
+            // SAFETY: `vmf` is a copy of a valid one, of which mm/memory.c:
+            // vmf_insert_page_mkwrite reads the VMA and the address, which it checks; by the
+            // invariants of `Run` the page is valid.
+            let outcome = unsafe { bindings::vmf_insert_page_mkwrite(&mut vmf, page, write) };
+
+            // Whoever wants the page will fault for it, and be told.
+            if outcome != Outcome::NO_PAGE.0 {
+                return;
+            }
+        }
     }
 
     /// Maps `block` at the address of the fault, writable at once if it is a store.

@@ -354,7 +354,7 @@ impl<T: Operations> Vtable<T> {
         mapping.fault(&mut fault, order).0
     }
 
-    /// Nothing is mapped around a fault: a 2 MiB page does that better. That the callback exists
+    /// Nothing is mapped around a fault here: `fault` does, for stores too. That the callback exists
     /// lets faults of single pages run under the lock of the VMA alone (mm/memory.c:
     /// vmf_can_call_fault).
     ///

@@ -94,11 +94,13 @@ static char *map_at(int fd, size_t size, size_t skew)
 	return addr;
 }
 
-static void touch(char *addr, size_t size, int write)
+/* Each page, from the first on or from the last. */
+static __attribute__((noinline)) void touch(char *addr, size_t size, int write, int backwards)
 {
 	volatile char *p;
 
-	for (p = addr; p < addr + size; p += SZ_4K) {
+	for (size_t i = 0; i < size; i += SZ_4K) {
+		p = backwards ? addr + size - SZ_4K - i : addr + i;
 		if (write)
 			*p = 1;
 		else
@@ -110,7 +112,7 @@ static void touch(char *addr, size_t size, int write)
  * First touch and unmap of 64 MiB, each page of it; @unit is what one fault
  * should map. A second touch costs no fault and is subtracted.
  */
-static void bench_touch(const char *unit_name, size_t unit, size_t skew, int write)
+static void bench_touch(const char *unit_name, size_t unit, size_t skew, int write, int backwards)
 {
 	uint64_t first = UINT64_MAX, second = UINT64_MAX, unmap = UINT64_MAX, start;
 	char name[32];
@@ -120,10 +122,10 @@ static void bench_touch(const char *unit_name, size_t unit, size_t skew, int wri
 		char *addr = map_at(fd, SZ_64M, skew);
 
 		start = now();
-		touch(addr, SZ_64M, write);
+		touch(addr, SZ_64M, write, backwards);
 		first = min(first, since(start));
 		start = now();
-		touch(addr, SZ_64M, write);
+		touch(addr, SZ_64M, write, backwards);
 		second = min(second, since(start));
 		start = now();
 		munmap(addr, SZ_64M);
@@ -219,7 +221,7 @@ static void bench_page_cache(void)
 	char *addr = map_at(fd, SZ_256M, 0);
 	long before = page_cache_kb();
 
-	touch(addr, SZ_256M, 0);
+	touch(addr, SZ_256M, 0, 0);
 	printf("page_cache_kb %ld\n", page_cache_kb() - before);
 	munmap(addr, SZ_256M);
 	close(fd);
@@ -239,11 +241,12 @@ int main(int argc, char **argv)
 	calibrate();
 	bench_getppid();
 	bench_mmap();
-	bench_touch("2m", SZ_2M, 0, 1);
-	bench_touch("2m", SZ_2M, 0, 0);
+	bench_touch("2m", SZ_2M, 0, 1, 0);
+	bench_touch("2m", SZ_2M, 0, 0, 0);
 	if (argc > 2) {
-		bench_touch("4k", SZ_4K, SZ_4K, 1);
-		bench_touch("4k", SZ_4K, SZ_4K, 0);
+		bench_touch("4k", SZ_4K, SZ_4K, 1, 0);
+		bench_touch("4k", SZ_4K, SZ_4K, 0, 0);
+		bench_touch("4k_backwards", SZ_4K, SZ_4K, 1, 1);
 	}
 	bench_page_cache();
 	if (S_ISCHR(st.st_mode))
