@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The memory can be pinned, and so be the buffer of other devices and processes,
- * for a moment or for long; it does not go away while it is.
+ * The memory can be pinned for long, and does not go away while it is.
  */
-#include <sys/uio.h>
-
 #include <linux/io_uring.h>
 
 #include "pmem_dax.h"
@@ -47,58 +44,6 @@ FIXTURE_TEARDOWN(pins)
 {
 	close(self->fd);
 	shell("hand_over " NAMESPACE " pmem_dax");
-}
-
-/* A disk reads and writes it, without a copy between. */
-TEST_F(pins, direct_io)
-{
-	int disk = open("/dev/vda", O_RDWR | O_DIRECT | O_CLOEXEC);
-
-	if (disk < 0)
-		SKIP(return, "no /dev/vda");
-	fill(self->map, LENGTH, self->seed, 0);
-	ASSERT_EQ(LENGTH, pwrite(disk, self->map, LENGTH, 0));
-	ASSERT_EQ(LENGTH, pread(disk, self->buffer, LENGTH, 0));
-	EXPECT_EQ(-1, differs(self->buffer, LENGTH, self->seed, 0));
-
-	fill(self->buffer, LENGTH, ~self->seed, 0);
-	ASSERT_EQ(LENGTH, pwrite(disk, self->buffer, LENGTH, 0));
-	ASSERT_EQ(LENGTH, pread(disk, self->map, LENGTH, 0));
-	EXPECT_EQ(-1, differs(self->map, LENGTH, ~self->seed, 0));
-	ASSERT_EQ(LENGTH, pread(self->fd, self->buffer, LENGTH, 0));
-	EXPECT_EQ(-1, differs(self->buffer, LENGTH, ~self->seed, 0));
-	close(disk);
-}
-
-TEST_F(pins, other_process)
-{
-	struct iovec local = { self->buffer, LENGTH }, remote = { self->map, LENGTH };
-	char path[32];
-	int mem, status;
-	pid_t pid;
-
-	fill(self->map, LENGTH, self->seed, 0);
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (pid == 0) {
-		pause();
-		_exit(0);
-	}
-	ASSERT_EQ(LENGTH, process_vm_readv(pid, &local, 1, &remote, 1, 0));
-	EXPECT_EQ(-1, differs(self->buffer, LENGTH, self->seed, 0));
-	fill(self->buffer, LENGTH, ~self->seed, 0);
-	ASSERT_EQ(LENGTH, process_vm_writev(pid, &local, 1, &remote, 1, 0));
-	EXPECT_EQ(-1, differs(self->map, LENGTH, ~self->seed, 0));
-
-	/* As a debugger does. */
-	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
-	mem = open(path, O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, mem);
-	ASSERT_EQ(8, pwrite(mem, "debugger", 8, (uintptr_t)self->map + 4093));
-	EXPECT_EQ(0, memcmp(self->map + 4093, "debugger", 8));
-	close(mem);
-	kill(pid, SIGKILL);
-	waitpid(pid, &status, 0);
 }
 
 /* pin() - keep pages of a mapping for as long as the file that is returned is open */

@@ -83,6 +83,16 @@ static inline int shell_line(char *line, size_t size, const char *command)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+/* write_line() - to a file of the kernel; -1 and errno */
+static inline int write_line(const char *path, const char *line)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), result;
+
+	result = write(fd, line, strlen(line));
+	close(fd);
+	return result < 0 ? -1 : 0;
+}
+
 /*
  * pmem_dax_main() - run the tests with @namespaces, which are separated by spaces
  *
@@ -136,6 +146,18 @@ static inline int open_node(void)
 	return open(node, O_RDWR | O_CLOEXEC);
 }
 
+/* open_disk() - the empty disk of the test's machine; -1 if there is none, or it is used */
+static inline int open_disk(int flags)
+{
+	int fd = open("/dev/vda", flags | O_EXCL | O_CLOEXEC);
+
+	if (fd >= 0 && lseek(fd, 0, SEEK_END) != 64 * SZ_1M) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
 static inline off_t size_of(int fd)
 {
 	return lseek(fd, 0, SEEK_END);
@@ -172,6 +194,35 @@ static inline char *map_skewed(int fd, size_t length, off_t offset, size_t skew,
 	munmap(start, address - start);
 	munmap(address + length, start + room - address - length);
 	return mmap(address, length, prot, flags | MAP_FIXED, fd, offset);
+}
+
+/*
+ * How a mapping is laid on the media: from which offset, and how far above a 2M boundary. Of
+ * the three, the mapping then has 2M pages, 4K pages, and 2M pages between 1M of 4K pages at
+ * either end.
+ */
+struct layout {
+	off_t offset;
+	size_t skew;
+};
+
+#define LAYOUT_HUGE	{ .offset = 0, .skew = 0 }
+#define LAYOUT_SMALL	{ .offset = 0, .skew = SZ_4K }
+#define LAYOUT_MIXED	{ .offset = SZ_1M, .skew = SZ_1M }
+
+/* map_layout() - map @length bytes, a multiple of 2M */
+static inline char *map_layout(int fd, size_t length, const struct layout *layout)
+{
+	return map_skewed(fd, length, layout->offset, layout->skew, PROT_READ | PROT_WRITE,
+			  MAP_SHARED);
+}
+
+/* layout_huge() - how many of them have 2M pages when all are mapped */
+static inline long layout_huge(const struct layout *layout, size_t length)
+{
+	if (layout->offset % SZ_2M != layout->skew)
+		return 0;
+	return layout->skew ? length - SZ_2M : length;
 }
 
 /* load_byte(), store_byte() - accesses that the compiler leaves alone */
