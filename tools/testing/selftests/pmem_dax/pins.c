@@ -1,106 +1,273 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The memory can be pinned for long, and does not go away while it is.
+ * The memory can be pinned for long, here as the registered buffer of an io_uring: I/O
+ * goes to the media, whatever becomes of the mapping, and the device does not go away.
  */
-#include <linux/io_uring.h>
+#include <liburing.h>
 
 #include "pmem_dax.h"
 
 #define NAMESPACE "namespace0.0"
-#define LENGTH	SZ_2M
+#define LENGTH	(64 * SZ_1M)
+#define PIECE	(4 * SZ_4K)
+
+/* Where 4K and 2M pages may meet: the ends, and around 1M and 2M from there. */
+static const off_t places[] = {
+	0, SZ_1M - PIECE / 2, SZ_2M - SZ_4K, 33 * SZ_1M - SZ_4K - 512, LENGTH - SZ_1M - SZ_4K,
+	LENGTH - PIECE,
+};
 
 FIXTURE(pins) {
+	struct io_uring ring;
 	char *map, *buffer;
 	uint64_t seed;
 	int fd;
 };
 
 FIXTURE_VARIANT(pins) {
-	size_t skew;
+	struct layout layout;
 };
 
 FIXTURE_VARIANT_ADD(pins, huge) {
-	.skew = 0,
+	.layout = LAYOUT_HUGE,
 };
 
 FIXTURE_VARIANT_ADD(pins, small) {
-	.skew = SZ_4K,
+	.layout = LAYOUT_SMALL,
+};
+
+FIXTURE_VARIANT_ADD(pins, mixed) {
+	.layout = LAYOUT_MIXED,
 };
 
 FIXTURE_SETUP(pins)
 {
-	ASSERT_EQ(0, shell("hand_over " NAMESPACE " pmem_dax"));
 	self->fd = open_node();
 	ASSERT_LE(0, self->fd);
-	self->map = map_skewed(self->fd, LENGTH, 0, variant->skew, PROT_READ | PROT_WRITE,
-			       MAP_SHARED);
+	self->map = map_layout(self->fd, LENGTH, &variant->layout);
 	ASSERT_NE(MAP_FAILED, self->map);
-	self->buffer = aligned_alloc(SZ_4K, LENGTH);
+	self->buffer = aligned_alloc(SZ_4K, SZ_2M);
 	ASSERT_NE(NULL, self->buffer);
 	self->seed = new_seed();
+	ASSERT_EQ(0, io_uring_queue_init(1, &self->ring, 0));
 }
 
 FIXTURE_TEARDOWN(pins)
 {
+	io_uring_queue_exit(&self->ring);
 	close(self->fd);
-	shell("hand_over " NAMESPACE " pmem_dax");
 }
 
-/* pin() - keep pages of a mapping for as long as the file that is returned is open */
-static int pin(char *start, size_t length)
+/* transfer() - one read or write of the registered buffer; what it returns */
+static int transfer(struct io_uring *ring, bool store, int file, char *address, size_t length)
 {
-	struct io_uring_params params = {};
-	struct iovec vector = { start, length };
-	int ring = syscall(__NR_io_uring_setup, 1, &params);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct io_uring_cqe *cqe;
+	int result;
 
-	if (ring < 0)
-		return -1;
-	if (syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &vector, 1)) {
-		close(ring);
-		return -1;
+	if (store)
+		io_uring_prep_read_fixed(sqe, file, address, length, 0, 0);
+	else
+		io_uring_prep_write_fixed(sqe, file, address, length, 0, 0);
+	result = io_uring_submit_and_wait(ring, 1);
+	if (result != 1)
+		return result;
+	result = io_uring_wait_cqe(ring, &cqe);
+	if (result)
+		return result;
+	result = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return result;
+}
+
+/*
+ * passes() - whether bytes go from the media through a registered buffer to @file, and the
+ * other way
+ *
+ * @start is the buffer's address of the byte at @offset, which may be unmapped.
+ */
+static bool passes(struct io_uring *ring, int fd, int file, char *start, off_t offset)
+{
+	char *bytes = aligned_alloc(SZ_4K, PIECE);
+	uint64_t seed = new_seed();
+	bool result;
+
+	fill(bytes, PIECE, seed, 0);
+	result = pwrite(fd, bytes, PIECE, offset) == PIECE &&
+		 transfer(ring, false, file, start, PIECE) == PIECE;
+	memset(bytes, 0, PIECE);
+	result = result && pread(file, bytes, PIECE, 0) == PIECE &&
+		 differs(bytes, PIECE, seed, 0) == -1;
+
+	fill(bytes, PIECE, ~seed, 0);
+	result = result && pwrite(file, bytes, PIECE, 0) == PIECE &&
+		 transfer(ring, true, file, start, PIECE) == PIECE;
+	memset(bytes, 0, PIECE);
+	result = result && pread(fd, bytes, PIECE, offset) == PIECE &&
+		 differs(bytes, PIECE, ~seed, 0) == -1;
+	free(bytes);
+	return result;
+}
+
+/* Copied to a file by the CPU, and by the disk's device without a copy. */
+TEST_F(pins, fixed_buffer)
+{
+	struct iovec vector = { self->map, LENGTH };
+	int files[] = { memfd_create("pins", MFD_CLOEXEC), open_disk(O_RDWR | O_DIRECT) };
+	int i, j;
+
+	if (files[1] < 0)
+		SKIP(return, "no empty /dev/vda");
+	/* Nobody has touched it. */
+	ASSERT_EQ(0, io_uring_register_buffers(&self->ring, &vector, 1));
+	EXPECT_EQ(layout_huge(&variant->layout, LENGTH), huge_bytes(self->map, LENGTH));
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		for (j = 0; j < ARRAY_SIZE(places); j++) {
+			EXPECT_TRUE(passes(&self->ring, self->fd, files[i], self->map + places[j],
+					   variant->layout.offset + places[j])) {
+				TH_LOG("at 0x%lx", places[j]);
+			}
+		}
 	}
-	return ring;
+
+	/* The pin is as good without the mapping, and stays with the device's bytes. */
+	fill(self->buffer, PIECE, self->seed, 0);
+	memcpy(self->map, self->buffer, PIECE);
+	munmap(self->map, LENGTH);
+	for (j = 0; j < ARRAY_SIZE(places); j++)
+		EXPECT_TRUE(passes(&self->ring, self->fd, files[1], self->map + places[j],
+				   variant->layout.offset + places[j]));
+	EXPECT_EQ(0, io_uring_unregister_buffers(&self->ring));
+	close(files[0]);
+	close(files[1]);
 }
 
-TEST_F(pins, for_long)
+/* Of which the pages are not those that a large page begins with. */
+TEST_F(pins, part_of_a_large_page)
 {
-	int ring;
+	off_t start = SZ_2M + 3 * SZ_4K + 1000, end = 3 * SZ_2M - 7 * SZ_4K + 24;
+	struct iovec vector = { self->map + start, end - start };
+	int file = memfd_create("pins", MFD_CLOEXEC);
 
-	fill(self->map, LENGTH, self->seed, 0);
-	ring = pin(self->map + SZ_4K, 16 * SZ_4K);
-	ASSERT_LE(0, ring) {
-		TH_LOG("io_uring: %s", strerror(errno));
-	}
-	EXPECT_EQ(-1, differs(self->map, LENGTH, self->seed, 0));
-	store_byte(self->map + SZ_4K, 'x');
-	ASSERT_EQ(1, pread(self->fd, self->buffer, 1, SZ_4K));
-	EXPECT_EQ('x', self->buffer[0]);
-	close(ring);
+	ASSERT_EQ(0, io_uring_register_buffers(&self->ring, &vector, 1));
+	start += variant->layout.offset;
+	EXPECT_TRUE(passes(&self->ring, self->fd, file, vector.iov_base, start));
+	EXPECT_TRUE(passes(&self->ring, self->fd, file, vector.iov_base + SZ_2M - SZ_4K,
+			   start + SZ_2M - SZ_4K));
+	EXPECT_TRUE(passes(&self->ring, self->fd, file, self->map + end - PIECE,
+			   variant->layout.offset + end - PIECE));
+	EXPECT_EQ(-EFAULT, transfer(&self->ring, true, file, self->map + end - PIECE + 1, PIECE));
+	close(file);
 }
 
-/* The device is not gone before the pin is: it waits, and the memory stays what it was. */
-TEST_F(pins, unbind_waits)
+/* Parent and child and the device still have the same pages. */
+TEST_F(pins, fork)
 {
-	int ring, status;
+	struct iovec vector = { self->map, LENGTH };
+	int file = memfd_create("pins", MFD_CLOEXEC);
+	char *middle = self->map + 33 * SZ_1M;
+	int status;
 	pid_t pid;
 
-	touch(self->map);
-	ring = pin(self->map, SZ_4K);
-	ASSERT_LE(0, ring);
-	munmap(self->map, LENGTH);
-	close(self->fd);
+	ASSERT_EQ(0, io_uring_register_buffers(&self->ring, &vector, 1));
+	memset(middle, 'p', SZ_4K);
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (pid == 0) {
-		close(ring);
-		_exit(shell("echo " NAMESPACE " >/sys/bus/nd/drivers/pmem_dax/unbind"));
+		status = load_byte(middle) != 'p';
+		memset(middle, 'c', SZ_4K);
+		_exit(status);
 	}
-	usleep(1500000);
-	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
-	close(ring);
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
-	self->fd = -1;
+	ASSERT_EQ(SZ_4K, transfer(&self->ring, false, file, middle, SZ_4K));
+	ASSERT_EQ(SZ_4K, pread(file, self->buffer, SZ_4K, 0));
+	EXPECT_EQ('c', self->buffer[0]);
+	EXPECT_EQ('c', self->buffer[SZ_4K - 1]);
+
+	/* What comes from the file the mapping has, as it has what is stored. */
+	EXPECT_TRUE(passes(&self->ring, self->fd, file, middle,
+			   variant->layout.offset + 33 * SZ_1M));
+	ASSERT_EQ(PIECE, pread(self->fd, self->buffer, PIECE,
+			       variant->layout.offset + 33 * SZ_1M));
+	EXPECT_EQ(0, memcmp(middle, self->buffer, PIECE));
+	close(file);
+}
+
+/* The pinned pages of a private mapping are copies. */
+TEST_F(pins, private)
+{
+	char *private = map_skewed(self->fd, SZ_2M, variant->layout.offset, variant->layout.skew,
+				   PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	struct iovec vector = { private, SZ_2M };
+	int file = memfd_create("pins", MFD_CLOEXEC);
+
+	ASSERT_NE(MAP_FAILED, private);
+	fill(self->map, SZ_2M, self->seed, 0);
+	EXPECT_EQ(-1, differs(private, SZ_2M, self->seed, 0));
+	ASSERT_EQ(0, io_uring_register_buffers(&self->ring, &vector, 1));
+	fill(self->buffer, PIECE, ~self->seed, SZ_1M);
+	ASSERT_EQ(PIECE, pwrite(file, self->buffer, PIECE, 0));
+	ASSERT_EQ(PIECE, transfer(&self->ring, true, file, private + SZ_1M, PIECE));
+	EXPECT_EQ(-1, differs(private + SZ_1M, PIECE, ~self->seed, SZ_1M));
+	EXPECT_EQ(-1, differs(private, SZ_1M, self->seed, 0));
+	ASSERT_EQ(SZ_2M, pread(self->fd, self->buffer, SZ_2M, variant->layout.offset));
+	EXPECT_EQ(-1, differs(self->buffer, SZ_2M, self->seed, 0));
+	close(file);
+}
+
+FIXTURE(unbind) {
+};
+
+FIXTURE_SETUP(unbind)
+{
+}
+
+FIXTURE_TEARDOWN_PARENT(unbind)
+{
+	shell("hand_over " NAMESPACE " pmem_dax");
+}
+
+/* pin() - keep pages of a mapping for as long as the ring is there */
+static bool pin(struct io_uring *ring, char *start, size_t length)
+{
+	struct iovec vector = { start, length };
+
+	return !io_uring_queue_init(1, ring, 0) && !io_uring_register_buffers(ring, &vector, 1);
+}
+
+/* The device is not gone before each pin is: it waits, and the memory stays what it was. */
+TEST_F(unbind, waits)
+{
+	struct io_uring huge, small;
+	int fd, status;
+	char *map;
+	pid_t pid;
+
+	fd = open_node();
+	ASSERT_LE(0, fd);
+	map = map_skewed(fd, 2 * SZ_2M, SZ_1M, SZ_1M, PROT_READ | PROT_WRITE, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_TRUE(pin(&small, map + SZ_4K, SZ_4K));
+	ASSERT_TRUE(pin(&huge, map + SZ_2M, SZ_4K));
+	ASSERT_EQ(SZ_2M, huge_bytes(map, 2 * SZ_2M));
+	munmap(map, 2 * SZ_2M);
+	close(fd);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (pid == 0) {
+		io_uring_queue_exit(&huge);
+		io_uring_queue_exit(&small);
+		_exit(shell("echo " NAMESPACE " >/sys/bus/nd/drivers/pmem_dax/unbind"));
+	}
+	usleep(1000000);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	io_uring_queue_exit(&small);
+	usleep(1000000);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	io_uring_queue_exit(&huge);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 PMEM_DAX_MAIN(NAMESPACE)
