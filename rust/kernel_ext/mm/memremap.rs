@@ -218,6 +218,12 @@ impl PageMap {
             // SAFETY: mm/memremap.c initialised the page, and nobody else knows it yet.
             let folio = unsafe { bindings::pfn_folio(pfn.0) };
 
+            for i in 0..order.pages() {
+                // SAFETY: As above. mm/mm_init.c marks all pages of ZONE_DEVICE so, but these are
+                // counted like those of RAM. VFIO would pin them and, taking them for MMIO, never
+                // unpin them (drivers/vfio/vfio_iommu_type1.c: put_pfn).
+                unsafe { bindings::__ClearPageReserved(bindings::pfn_to_page(pfn.0 + i)) };
+            }
             if order != Order::Pte {
                 for i in 0..order.pages() {
                     // SAFETY: As above. mm/mm_init.c starts GENERIC pages with a count of 1, and
