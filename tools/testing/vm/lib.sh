@@ -14,6 +14,14 @@ CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/pmem-dax
 ROOT_KEY=$(cat "$VM_DIR/build-root" "$VM_DIR/packages" | sha256sum | cut -c1-16)
 ROOT=$CACHE/root-$ROOT_KEY
 
+# So is the debug kernel's, which the root's compilers make.
+DEBUG_KEY=$( (cat "$VM_DIR/debug-kernel" "$VM_DIR/debug.config" && echo "$ROOT_KEY") |
+	sha256sum | cut -c1-16)
+DEBUG_KERNEL=$CACHE/debug-kernel-$DEBUG_KEY
+
+# The debug kernel that in_root has at /build/debug; empty if it is not wanted.
+debug=
+
 # step TEXT: one progress line, with the seconds since the script began.
 step() {
 	printf '[%4ds] %s\n' "$SECONDS" "$*"
@@ -38,25 +46,26 @@ logged() {
 	fi
 }
 
-# in_root DIR COMMAND...: run COMMAND in the root DIR, with /proc and /dev there
-# and this checkout at /pmem_dax. The mounts and every process end with it, so
-# an interrupted run leaves nothing.
+# in_root DIR COMMAND...: run COMMAND in the root DIR, with /proc and /dev there,
+# this checkout at /pmem_dax and the directory $debug, if any, at /build/debug. The
+# mounts and every process end with it, so an interrupted run leaves nothing.
 in_root() {
 	local dir=$1
 
 	shift
-	mkdir -p "$dir/pmem_dax"
+	mkdir -p "$dir/pmem_dax" ${debug:+"$dir/build/debug"}
 	# shellcheck disable=SC2016 # expanded by the inner shell
 	unshare --mount --propagation private --pid --fork --kill-child \
 		sh -ec '
-			root=$1 top=$2
-			shift 2
+			root=$1 top=$2 debug=$3
+			shift 3
 			mount -t proc proc "$root/proc"
 			mount --rbind /dev "$root/dev"
 			mount --bind "$top" "$root/pmem_dax"
+			test -z "$debug" || mount --bind "$debug" "$root/build/debug"
 			exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
 				LANG=C.UTF-8 TERM="${TERM:-dumb}" \
 				DEBIAN_FRONTEND=noninteractive \
 				chroot "$root" "$@"
-		' sh "$dir" "$TOP" "$@"
+		' sh "$dir" "$TOP" "$debug" "$@"
 }
