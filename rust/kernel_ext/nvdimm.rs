@@ -124,10 +124,13 @@ impl<T: Driver> Registration<T> {
         })
     }
 
+    // With CONFIG_DEBUG_LOCK_ALLOC an attribute has more fields.
+    #[allow(clippy::needless_update)]
     const CLAIM: bindings::driver_attribute = bindings::driver_attribute {
         attr: bindings::attribute {
             name: kernel::str::as_char_ptr_in_const_context(c"claim"),
             mode: 0o600,
+            ..pin_init::zeroed()
         },
         show: Some(Self::claim_show_callback),
         store: Some(Self::claim_store_callback),
