@@ -8,8 +8,15 @@ use crate::bindings;
 use kernel::{
     error::to_result,
     prelude::*,
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
     types::Opaque, //
 };
+
+/// Again and again. The kernel complains of a task that sleeps longer at a time.
+const FOREVER: Delta = Delta::from_secs(10);
 
 /// The arguments of a function that is being entered.
 pub(crate) struct Arguments(*mut bindings::ftrace_regs);
@@ -33,7 +40,8 @@ pub(crate) trait Entry: Sync + 'static {
     fn entered(&self, arguments: &Arguments);
 }
 
-/// A hook that is in place until it is dropped.
+/// A hook that is in place until it is dropped. If ftrace was shut down after an error meanwhile, it
+/// cannot be removed any more, and dropping it never returns.
 ///
 /// # Invariants
 ///
@@ -108,7 +116,13 @@ impl<T: Entry> PinnedDrop for Hook<T> {
         //
         // SAFETY: By the type's invariants it is registered.
         if to_result(unsafe { bindings::unregister_ftrace_function(ops) }).is_err() {
-            pr_err!("ftrace did not let go of its hook\n");
+            pr_err!(
+                "ftrace was shut down, and goes on to call its hook: unloading waits for a reboot\n"
+            );
+            // What is called must not be freed, neither `self` nor the code.
+            loop {
+                fsleep(FOREVER);
+            }
         }
         // SAFETY: It is not registered any more.
         unsafe { bindings::ftrace_free_filter(ops) };
