@@ -4,6 +4,7 @@
  */
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -41,9 +42,15 @@ FIXTURE_TEARDOWN(hook_nodes)
 	rmdir(self->dir);
 }
 
-/* is_media() - whether a mapping of @fd is that of the media at @start; closes it */
-static bool is_media(int fd, uint64_t start)
+/*
+ * is_dax() - whether a mapping of @fd shows the bytes of the device without page cache
+ *
+ * Closes @fd. Another process may do the same with another word.
+ */
+static bool is_dax(int fd)
 {
+	uint64_t seed = new_seed(), offset = getpid() * 8 % SZ_1M;
+	uint64_t word = pattern(seed, offset);
 	bool result;
 	char *map;
 
@@ -52,12 +59,30 @@ static bool is_media(int fd, uint64_t start)
 	map = map_shared(fd, SZ_2M, 0);
 	if (map == MAP_FAILED)
 		return false;
-	touch(map + SZ_4K);
-	result = physical(map + SZ_4K) == start + SZ_4K &&
+	__atomic_store_n((uint64_t *)(map + offset), word, __ATOMIC_SEQ_CST);
+	result = pread(fd, &word, sizeof(word), offset) == sizeof(word) &&
+		 differs(&word, sizeof(word), seed, offset) < 0 &&
 		 huge_bytes(map, SZ_2M) == SZ_2M && cached_pages(fd) == 0;
 	munmap(map, SZ_2M);
 	close(fd);
 	return result;
+}
+
+/* is_media() - whether its bytes are those of the media at @start besides; closes it */
+static bool is_media(int fd, uint64_t start)
+{
+	bool result = false;
+	char *map;
+
+	if (fd < 0)
+		return false;
+	map = map_shared(fd, SZ_2M, 0);
+	if (map != MAP_FAILED) {
+		touch(map + SZ_4K);
+		result = physical(map + SZ_4K) == start + SZ_4K;
+		munmap(map, SZ_2M);
+	}
+	return is_dax(fd) && result;
 }
 
 TEST_F(hook_nodes, its_own)
@@ -161,8 +186,6 @@ TEST_F(hook_nodes, with_any_flags)
 /* Another user without any privilege: the permission of the node is all that counts. */
 TEST_F(hook_nodes, not_root)
 {
-	char *map;
-
 	ASSERT_EQ(0, mknod(self->path, S_IFBLK | 0600, self->dev));
 	ASSERT_EQ(0, chown(self->path, 12345, 12345));
 	ASSERT_EQ(0, chmod(self->dir, 0755));
@@ -173,10 +196,139 @@ TEST_F(hook_nodes, not_root)
 	EXPECT_EQ(-1, open(node, O_RDWR));
 	EXPECT_EQ(EACCES, errno);
 	/* No physical addresses are told to this user. */
-	map = map_shared(open(self->path, O_RDWR), SZ_2M, 0);
-	ASSERT_NE(MAP_FAILED, map);
-	touch(map);
-	EXPECT_EQ(SZ_2M, huge_bytes(map, SZ_2M));
+	EXPECT_TRUE(is_dax(open(self->path, O_RDWR)));
+}
+
+/* enter_container() - a root, a /dev and a /proc of its own, as container managers make them */
+static bool enter_container(const char *root, dev_t dev)
+{
+	return chdir(root) == 0 && mkdir("dev", 0755) == 0 && mkdir("proc", 0755) == 0 &&
+	       mount("none", "dev", "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755") == 0 &&
+	       mknod("dev/pmem0", S_IFBLK | 0600, dev) == 0 &&
+	       mount("none", "proc", "proc", 0, NULL) == 0 &&
+	       syscall(__NR_pivot_root, ".", ".") == 0 && umount2(".", MNT_DETACH) == 0 &&
+	       chdir("/") == 0;
+}
+
+TEST_F(hook_nodes, container)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(0, unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS |
+			     CLONE_NEWCGROUP));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (pid == 0) {
+		if (!enter_container(self->dir, self->dev))
+			_exit(1);
+		if (access(node, F_OK) != 0 && errno != ENOENT)
+			_exit(2);
+		_exit(is_media(open("/dev/pmem0", O_RDWR), self->start) ? 0 : 3);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+/* Without privilege, root of the container cannot make a node: it gets one by a bind mount. */
+TEST_F(hook_nodes, container_of_a_user)
+{
+	char target[64];
+
+	snprintf(target, sizeof(target), "%s/target", self->dir);
+	ASSERT_EQ(0, mknod(self->path, S_IFBLK | 0600, self->dev));
+	ASSERT_EQ(0, chown(self->path, 12345, 12345));
+	ASSERT_EQ(0, chown(self->dir, 12345, 12345));
+	ASSERT_EQ(0, setresgid(12345, 12345, 12345));
+	ASSERT_EQ(0, setresuid(12345, 12345, 12345));
+	ASSERT_EQ(0, prctl(PR_SET_DUMPABLE, 1));
+	ASSERT_EQ(0, unshare(CLONE_NEWUSER | CLONE_NEWNS));
+	ASSERT_EQ(0, write_line("/proc/self/uid_map", "0 12345 1"));
+	ASSERT_EQ(0, getuid());
+	EXPECT_EQ(-1, mknod(target, S_IFBLK | 0600, self->dev));
+	EXPECT_EQ(EPERM, errno);
+	ASSERT_LE(0, close(open(target, O_WRONLY | O_CREAT, 0600)));
+	ASSERT_EQ(0, mount(self->path, target, NULL, MS_BIND, NULL));
+	EXPECT_TRUE(is_dax(open(target, O_RDWR)));
+}
+
+/* The inode is one of overlayfs, which shows that of another file system. */
+TEST_F(hook_nodes, overlay)
+{
+	char options[160], path[80];
+
+	if (shell("grep -qw overlay /proc/filesystems || modprobe overlay"))
+		SKIP(return, "the kernel has no overlayfs");
+	ASSERT_EQ(0, shell("cd %s && mkdir lower upper work merged", self->dir));
+	snprintf(path, sizeof(path), "%s/lower/node", self->dir);
+	ASSERT_EQ(0, mknod(path, S_IFBLK | 0600, self->dev));
+	snprintf(options, sizeof(options), "lowerdir=%s/lower,upperdir=%s/upper,workdir=%s/work",
+		 self->dir, self->dir, self->dir);
+	snprintf(path, sizeof(path), "%s/merged", self->dir);
+	ASSERT_EQ(0, mount("none", path, "overlay", 0, options));
+	snprintf(path, sizeof(path), "%s/merged/node", self->dir);
+	EXPECT_TRUE(is_media(open(path, O_RDWR), self->start));
+	/* Another mode makes a copy of it in the upper one. */
+	ASSERT_EQ(0, chmod(path, 0640));
+	EXPECT_TRUE(is_media(open(path, O_RDWR), self->start));
+	snprintf(path, sizeof(path), "%s/merged/new", self->dir);
+	ASSERT_EQ(0, mknod(path, S_IFBLK | 0600, self->dev));
+	EXPECT_TRUE(is_media(open(path, O_RDWR), self->start));
+}
+
+TEST_F(hook_nodes, file_system_without_nodes)
+{
+	ASSERT_EQ(0, mknod(self->path, S_IFBLK | 0600, self->dev));
+	ASSERT_EQ(0, mount("none", self->dir, NULL, MS_REMOUNT | MS_NODEV, NULL));
+	EXPECT_EQ(-1, open(self->path, O_RDWR));
+	EXPECT_EQ(EACCES, errno);
+}
+
+TEST_F(hook_nodes, handle)
+{
+	struct {
+		struct file_handle handle;
+		unsigned char bytes[MAX_HANDLE_SZ];
+	} name = { .handle.handle_bytes = MAX_HANDLE_SZ };
+	int mount_id, dir;
+
+	ASSERT_EQ(0, mknod(self->path, S_IFBLK | 0600, self->dev));
+	ASSERT_EQ(0, name_to_handle_at(AT_FDCWD, self->path, &name.handle, &mount_id, 0));
+	dir = open(self->dir, O_RDONLY | O_DIRECTORY);
+	ASSERT_LE(0, dir);
+	EXPECT_TRUE(is_media(open_by_handle_at(dir, &name.handle, O_RDWR), self->start));
+	close(dir);
+}
+
+/* A process that has it open, and never maps it itself, gives it to others. */
+TEST_F(hook_nodes, file_of_another_process)
+{
+	int ready[2], end[2], pidfd, status;
+	pid_t pid;
+	char c;
+
+	ASSERT_EQ(0, pipe(ready));
+	ASSERT_EQ(0, pipe(end));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (pid == 0) {
+		close(end[1]);
+		if (dup2(open(node, O_RDWR), 100) == 100 && write(ready[1], "x", 1) == 1)
+			_exit(read(end[0], &c, 1));
+		_exit(1);
+	}
+	close(ready[1]);
+	ASSERT_EQ(1, read(ready[0], &c, 1));
+	pidfd = pidfd_open(pid, 0);
+	ASSERT_LE(0, pidfd);
+	EXPECT_TRUE(is_media(pidfd_getfd(pidfd, 100, 0), self->start));
+	snprintf(self->path, sizeof(self->path), "/proc/%d/fd/100", pid);
+	EXPECT_TRUE(is_media(open(self->path, O_RDWR), self->start));
+	snprintf(self->path, sizeof(self->path), "/proc/%d/root%s", pid, node);
+	EXPECT_TRUE(is_media(open(self->path, O_RDWR), self->start));
+	close(end[1]);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
 }
 
 TEST_F(hook_nodes, many_opens_at_once)
