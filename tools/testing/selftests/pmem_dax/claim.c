@@ -5,6 +5,7 @@
  * it is for.
  */
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/swap.h>
 
 #include "pmem_dax.h"
@@ -241,6 +242,58 @@ TEST_F(claim, failed_mapping)
 				   self->fd, 0));
 	EXPECT_EQ(0, exclusive_errno());
 	close(fd);
+}
+
+/*
+ * While somebody maps and unmaps, the disk has no holder but mappings. Who writes to it or
+ * maps it must not be told otherwise, not even for a moment.
+ */
+FIXTURE(claim_race) {
+	pid_t pid;
+	int fd;
+};
+
+FIXTURE_SETUP(claim_race)
+{
+	self->fd = open(node, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, self->fd);
+	self->pid = fork();
+	ASSERT_LE(0, self->pid);
+	if (self->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			munmap(map_shared(self->fd, SZ_4K, 0), SZ_4K);
+	}
+}
+
+FIXTURE_TEARDOWN(claim_race)
+{
+	kill(self->pid, SIGKILL);
+	waitpid(self->pid, NULL, 0);
+	close(self->fd);
+}
+
+/* The page cache would refuse a direct write of a byte. */
+TEST_F(claim_race, writes)
+{
+	time_t end = time(NULL) + 3;
+	long calls = 0, wrong = 0;
+
+	for (; time(NULL) < end; calls++)
+		wrong += pwrite(self->fd, "x", 1, SZ_1M + 1) != 1;
+	EXPECT_EQ(0, wrong)
+		TH_LOG("%ld of %ld went to the page cache", wrong, calls);
+}
+
+TEST_F(claim_race, maps)
+{
+	time_t end = time(NULL) + 3;
+	long calls = 0, wrong = 0;
+
+	for (; time(NULL) < end; calls++)
+		wrong += map_errno(self->fd, PROT_READ, MAP_SHARED, 0) != 0;
+	EXPECT_EQ(0, wrong)
+		TH_LOG("%ld of %ld were refused", wrong, calls);
 }
 
 PMEM_DAX_MAIN("namespace0.0")
