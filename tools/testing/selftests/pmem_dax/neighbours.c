@@ -146,7 +146,8 @@ TEST_F(neighbours, migrate_pages)
 {
 	unsigned long from = ~0UL >> 1, to = 1UL << last_node();
 
-	EXPECT_EQ(0, syscall(__NR_migrate_pages, 0, 64, &from, &to));
+	/* How many of all the process has could not be moved. */
+	EXPECT_LE(0, syscall(__NR_migrate_pages, 0, 64, &from, &to));
 	EXPECT_UNCHANGED();
 }
 
