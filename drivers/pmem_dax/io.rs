@@ -181,10 +181,11 @@ pub(crate) fn write(
         return Err(EOPNOTSUPP);
     }
     let range = transfer(node.start(), node.sectors(), io.position()?, from.len()).ok_or(ENOSPC)?;
-    let alive = device.dax.enter().ok_or(EIO)?;
 
     leave_page_cache(node)?;
+    // May wait for the file system that the node is on to be thawed, which unbind must not.
     node.modified()?;
+    let alive = device.dax.enter().ok_or(EIO)?;
     let done = {
         let _accounting = node.account(true, range.len());
 

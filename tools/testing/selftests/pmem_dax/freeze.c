@@ -294,8 +294,6 @@ TEST_F_TIMEOUT(freeze, unbound_while_a_write_waits, 120)
 	status_of(writer);
 }
 
-XFAIL_ADD(freeze, huge_xfs, unbound_while_a_write_waits);
-
 /* The file that was mapped may be the last one of the disk, and the node need not be there. */
 TEST_F_TIMEOUT(freeze, opened_and_closed, 120)
 {
