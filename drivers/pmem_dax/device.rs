@@ -198,8 +198,13 @@ impl Device {
         self.region.flush(alive)
     }
 
-    /// Removes all pages from all mappings, so that the next access to each is looked at anew.
+    /// Removes all pages from all mappings, so that the next access to each is looked at anew. May
+    /// sleep.
     pub(crate) fn refault(&self) {
+        // A fault that looked before what changed did is over then, or has its page in the table.
+        for lock in &self.table_locks {
+            drop(lock.lock());
+        }
         if let Some(all) = self.dax.data().geometry.all() {
             self.dax.inode().unmap(all, false);
         }
@@ -320,6 +325,11 @@ impl node::Operations for Device {
         }
         // Writes back the page cache, if it is used, and ends with a flush of the region.
         node.default_sync(range)
+    }
+
+    fn repartitioned(&self) {
+        // What was the end of a partition may be somebody else's bytes next.
+        self.refault();
     }
 
     fn flush(&self) {

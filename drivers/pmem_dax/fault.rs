@@ -14,7 +14,8 @@ use core::sync::atomic::{
 use kernel_ext::{
     dax::{
         Access,
-        Alive, //
+        Alive,
+        Block, //
     },
     mm::fault::{
         Fault,
@@ -77,6 +78,16 @@ pub(crate) fn handle(mapping: &Mapping, fault: &mut Fault<'_>, order: Order) -> 
     let Some(page) = fault.block(order) else {
         return Outcome::FALLBACK;
     };
+    if fault.is_write() && !fault.is_shared() {
+        return copy(mapping, fault, page, order);
+    }
+    // fork would copy the entry without counting it (mm/huge_memory.c: copy_huge_pud).
+    if order == Order::Pud && (order != device.dax.largest() || !fault.is_shared()) {
+        return Outcome::FALLBACK;
+    }
+
+    // From here on, as `Device::refault` is to catch what is found now.
+    let _table = device.lock_table(fault.table_key(device.dax.largest()));
     if !lie_before(page, order.pages(), node.end()) {
         return Outcome::refuse(order);
     }
@@ -84,28 +95,14 @@ pub(crate) fn handle(mapping: &Mapping, fault: &mut Fault<'_>, order: Order) -> 
     if fault.is_writable() && node.is_read_only() {
         return Outcome::refuse(order);
     }
-    let copy_on_write = fault.is_write() && !fault.is_shared();
-    if copy_on_write && order != Order::Pte {
-        return Outcome::FALLBACK;
-    }
-    // fork would copy the entry without counting it (mm/huge_memory.c: copy_huge_pud).
-    if order == Order::Pud && (order != device.dax.largest() || !fault.is_shared()) {
-        return Outcome::FALLBACK;
-    }
-
     let Some(alive) = device.dax.enter() else {
         return Outcome::refuse(order);
     };
-    let block = match alive.direct_access(page, order) {
-        Access::Block(block) => block,
-        Access::Poisoned if order == Order::Pte => return Outcome::HW_POISON,
-        Access::Poisoned | Access::Refused => return Outcome::refuse(order),
+    let block = match find(&alive, page, order) {
+        Ok(block) => block,
+        Err(outcome) => return outcome,
     };
-    if copy_on_write {
-        return fault.copy(block);
-    }
 
-    let _table = device.lock_table(fault.table_key(device.dax.largest()));
     if fault.is_superseded(order) {
         return Outcome::NO_PAGE;
     }
@@ -129,6 +126,39 @@ pub(crate) fn handle(mapping: &Mapping, fault: &mut Fault<'_>, order: Order) -> 
         device.order.set_next(PageOffset(last + 1));
     }
     outcome
+}
+
+/// Copies what a process stores to in a private mapping.
+#[cold]
+fn copy(mapping: &Mapping, fault: &mut Fault<'_>, page: PageOffset, order: Order) -> Outcome {
+    if order != Order::Pte {
+        return Outcome::FALLBACK;
+    }
+    if !lie_before(page, 1, mapping.node().end()) {
+        return Outcome::refuse(order);
+    }
+    let Some(alive) = mapping.device().dax.enter() else {
+        return Outcome::refuse(order);
+    };
+
+    match find(&alive, page, order) {
+        Ok(block) => fault.copy(block),
+        Err(outcome) => outcome,
+    }
+}
+
+/// The block to be mapped, or what the fault comes to without one.
+#[inline(always)]
+fn find<'a>(
+    alive: &'a Alive<'_, Media>,
+    page: PageOffset,
+    order: Order,
+) -> Result<Block<'a>, Outcome> {
+    match alive.direct_access(page, order) {
+        Access::Block(block) => Ok(block),
+        Access::Poisoned if order == Order::Pte => Err(Outcome::HW_POISON),
+        Access::Poisoned | Access::Refused => Err(Outcome::refuse(order)),
+    }
 }
 
 /// Maps the `pages` pages behind `page` too, or none of them.

@@ -54,6 +54,9 @@ use kernel::{
     types::Opaque, //
 };
 
+/// C: `BLKPG`.
+const BLKPG: c_uint = kernel::ioctl::_IO(0x12, 105);
+
 /// The operations of the files of a disk's nodes. Those not here stay the block layer's.
 pub trait Operations: disk::Operations {
     /// Makes a mapping: [`Area::set_file`] ends it. May sleep; the mm is locked for writing.
@@ -75,6 +78,9 @@ pub trait Operations: disk::Operations {
     /// Makes all that was stored through mappings of the disk durable, because the block layer was
     /// asked to flush its buffers (BLKFLSBUF).
     fn flush(&self);
+
+    /// A partition was made, removed or resized (BLKPG). May sleep; called before the caller is told.
+    fn repartitioned(&self);
 }
 
 /// The file operations of one major.
@@ -169,6 +175,8 @@ impl<T: Operations> Hook<T> {
             // filemap_splice_read would fill the page cache.
             splice_read: Some(bindings::copy_splice_read),
             fsync: Some(Self::fsync_callback),
+            unlocked_ioctl: Some(Self::ioctl_callback),
+            compat_ioctl: Some(Self::compat_ioctl_callback),
             // No read or write of ours is ever queued.
             iopoll: None,
             fop_flags: (default.fop_flags & !bindings::FOP_BUFFER_RASYNC) | bindings::FOP_MMAP_SYNC,
@@ -291,6 +299,39 @@ impl<T: Operations> Hook<T> {
             Ok(()) => 0,
             Err(e) => e.to_errno(),
         }
+    }
+
+    /// # Safety
+    ///
+    /// Called by fs/ioctl.c, for an open file of ours.
+    unsafe extern "C" fn ioctl_callback(
+        file: *mut bindings::file,
+        command: c_uint,
+        argument: c_ulong,
+    ) -> c_long {
+        // SAFETY: By this function's requirements.
+        let (data, node) = unsafe { open_node::<T>(file) };
+
+        node.default_ioctl(
+            node.shim().default.unlocked_ioctl,
+            command,
+            argument,
+            &*data,
+        )
+    }
+
+    /// # Safety
+    ///
+    /// Called by fs/ioctl.c, for an open file of ours.
+    unsafe extern "C" fn compat_ioctl_callback(
+        file: *mut bindings::file,
+        command: c_uint,
+        argument: c_ulong,
+    ) -> c_long {
+        // SAFETY: By this function's requirements.
+        let (data, node) = unsafe { open_node::<T>(file) };
+
+        node.default_ioctl(node.shim().default.compat_ioctl, command, argument, &*data)
     }
 
     /// # Safety
@@ -696,6 +737,28 @@ impl Node<'_> {
                 1,
             )
         })
+    }
+
+    /// Does what the block layer does for an ioctl(2), with its function for that, and tells `disk`
+    /// if it was about partitions: the block layer tells nobody.
+    fn default_ioctl<T: Operations>(
+        &self,
+        ioctl: Option<unsafe extern "C" fn(*mut bindings::file, c_uint, c_ulong) -> c_long>,
+        command: c_uint,
+        argument: c_ulong,
+        disk: &T,
+    ) -> c_long {
+        let Some(ioctl) = ioctl else {
+            return ENOTTY.to_errno() as c_long;
+        };
+        // SAFETY: By the type's invariants the file is open; the rest is what the VFS called us
+        // with.
+        let result = unsafe { ioctl(self.file.as_ptr(), command, argument) };
+
+        if command == BLKPG && result == 0 {
+            disk.repartitioned();
+        }
+        result
     }
 
     /// Holds the device, as a mount does, against everybody but other claims of this kind. May

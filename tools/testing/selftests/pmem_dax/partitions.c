@@ -462,10 +462,7 @@ TEST_F(resized, shrunk)
 	EXPECT_EQ(BUS_ADRERR, bus_code(self->map + RESIZED_SIZE, false));
 }
 
-/*
- * Nor should that be which was. But the block layer tells nobody that a partition shrank, so
- * what a page table has stays there: a store through it changes the bytes of whoever comes next.
- */
+/* Nor can that be which was: a store would change the bytes of whoever comes next. */
 TEST_F(resized, shrunk_when_touched)
 {
 	const size_t size = 5 * SZ_1M;
@@ -486,9 +483,6 @@ TEST_F(resized, shrunk_when_touched)
 	ASSERT_EQ(sizeof(page), pread(self->fd, page, sizeof(page), RESIZED_START + size));
 	EXPECT_EQ(-1, differs(page, sizeof(page), ~seed, 0));
 }
-
-XFAIL_ADD(resized, huge, shrunk_when_touched);
-XFAIL_ADD(resized, small, shrunk_when_touched);
 
 /* After munmap, all is well again. */
 TEST_F(resized, shrunk_and_mapped_anew)
