@@ -8,7 +8,7 @@ set -euo pipefail
 
 VM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TOP=$(cd "$VM_DIR/../../.." && pwd)
-CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/pmem-dax
+CACHE=${XDG_CACHE_HOME:-${HOME:?is not set: set it or XDG_CACHE_HOME}/.cache}/pmem-dax
 
 # The build root's name is a hash of everything that decides what is in it.
 ROOT_KEY=$(cat "$VM_DIR/build-root" "$VM_DIR/packages" | sha256sum | cut -c1-16)
@@ -22,6 +22,9 @@ DEBUG_KERNEL=$CACHE/debug-kernel-$DEBUG_KEY
 # The debug kernel that in_root has at /build/debug; empty if it is not wanted.
 debug=
 
+# Whether in_root replaces the shell that calls it; empty if not.
+replace=
+
 # step TEXT: one progress line, with the seconds since the script began.
 step() {
 	printf '[%4ds] %s\n' "$SECONDS" "$*"
@@ -33,8 +36,11 @@ die() {
 	exit 1
 }
 
+# What a command that fails may want; empty if nobody knows.
+hint=
+
 # logged NAME COMMAND...: run COMMAND with its output in a log; show the log's
-# end only if it fails.
+# end, and the hint, only if it fails.
 logged() {
 	local log=$CACHE/log/$1.log
 
@@ -42,30 +48,34 @@ logged() {
 	mkdir -p "$CACHE/log"
 	if ! "$@" >"$log" 2>&1 </dev/null; then
 		tail -n 25 "$log" >&2
-		die "failed: $*" "the whole output is in $log"
+		die "failed: $*" "the whole output is in $log" ${hint:+"$hint"}
 	fi
 }
 
-# in_root DIR COMMAND...: run COMMAND in the root DIR, with /proc and /dev there,
-# this checkout at /pmem_dax and the directory $debug, if any, at /build/debug. The
-# mounts and every process end with it, so an interrupted run leaves nothing.
+# Before a command: its mounts and processes are its own, and end with it, and all
+# of it with the shell that started it, however that ends.
+CONTAINED=(setpriv --pdeathsig KILL
+	unshare --mount --propagation private --pid --fork --kill-child)
+
+# in_root DIR COMMAND...: run COMMAND in the root DIR, contained, with /proc and
+# /dev there, this checkout at /pmem_dax and the directory $debug, if any, at
+# /build/debug.
 in_root() {
 	local dir=$1
 
 	shift
 	mkdir -p "$dir/pmem_dax" ${debug:+"$dir/build/debug"}
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	unshare --mount --propagation private --pid --fork --kill-child \
-		sh -ec '
-			root=$1 top=$2 debug=$3
-			shift 3
-			mount -t proc proc "$root/proc"
-			mount --rbind /dev "$root/dev"
-			mount --bind "$top" "$root/pmem_dax"
-			test -z "$debug" || mount --bind "$debug" "$root/build/debug"
-			exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-				LANG=C.UTF-8 TERM="${TERM:-dumb}" \
-				DEBIAN_FRONTEND=noninteractive \
-				chroot "$root" "$@"
-		' sh "$dir" "$TOP" "$debug" "$@"
+	${replace:+exec} "${CONTAINED[@]}" sh -ec '
+		root=$1 top=$2 debug=$3
+		shift 3
+		mount -t proc proc "$root/proc"
+		mount --rbind /dev "$root/dev"
+		mount --bind "$top" "$root/pmem_dax"
+		test -z "$debug" || mount --bind "$debug" "$root/build/debug"
+		exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+			LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+			DEBIAN_FRONTEND=noninteractive \
+			chroot "$root" "$@"
+	' sh "$dir" "$TOP" "$debug" "$@"
 }
