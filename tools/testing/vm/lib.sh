@@ -57,6 +57,10 @@ logged() {
 CONTAINED=(setpriv --pdeathsig KILL
 	unshare --mount --propagation private --pid --fork --kill-child)
 
+contained() {
+	"${CONTAINED[@]}" "$@"
+}
+
 # in_root DIR COMMAND...: run COMMAND in the root DIR, contained, with /proc and
 # /dev there, this checkout at /pmem_dax and the directory $debug, if any, at
 # /build/debug.
