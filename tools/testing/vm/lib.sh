@@ -6,6 +6,10 @@
 
 set -euo pipefail
 
+# Ctrl-C ends a script even if what it runs makes light of it: apt-get then stops
+# before all is installed, and returns 0.
+trap 'exit 130' INT
+
 VM_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 TOP=$(cd "$VM_DIR/../../.." && pwd)
 CACHE=${XDG_CACHE_HOME:-${HOME:?is not set: set it or XDG_CACHE_HOME}/.cache}/pmem-dax
