@@ -221,9 +221,9 @@ labels() {
 	region bind
 }
 
-# create_only MODE: a namespace of region1 in that mode. Tells its name.
+# create_only MODE [SIZE]: a namespace of region1 in that mode. Tells its name.
 create_only() {
-	ndctl create-namespace -r region1 -s 32M -m "$1" |
+	ndctl create-namespace -r region1 -s "${2:-32M}" -m "$1" |
 		sed -n 's/.*"dev":"\([^"]*\)".*/\1/p'
 }
 
@@ -252,6 +252,22 @@ test_labelled_raw() {
 	echo second >"$(node_of "$second")"
 	expect first "$(head -n 1 "$(node_of "$name")")" "contents of $name"
 	expect "$MEDIA" "$("$LIB_DIR/mapper" "$(node_of "$second")")" "mapping of $second"
+}
+
+# The kernel adds memory in units of 2 MiB.
+test_misaligned() {
+	local name
+
+	labels
+	echo $((1 << 20)) >"$DEVICES/region1/align"
+	name=$(create_only raw 33M)
+	unload_all
+	log_mark
+	load "claim=$name"
+	expect "" "$(taken)" "taken"
+	one_line "2 MiB boundaries"
+	refused bind "$name"
+	expect "" "$(grep -A 2 'Persistent Memory' /proc/iomem | grep pmem_dax)" "memory taken"
 }
 
 # An info block says that the namespace is used in another way.
@@ -343,5 +359,5 @@ clean_up() {
 # shellcheck disable=SC2086 # a list
 run_tests $ALL namespace1.0 -- nothing_unasked only_the_named not_what_nd_pmem_has all \
 	all_that_are_free seeds bad_names too_long absent_name attribute settings attribute_is_roots \
-	labelled_raw sector_mode fsdax_mode devdax_mode fsdax_mode_without_labels \
+	labelled_raw misaligned sector_mode fsdax_mode devdax_mode fsdax_mode_without_labels \
 	used_by_a_personality seed_namespace
