@@ -60,18 +60,6 @@ FIXTURE_TEARDOWN(gup)
 	close(self->fd);
 }
 
-/* media_differs() - what is on the media, as differs() */
-static off_t media_differs(int fd, off_t offset, size_t length, uint64_t seed)
-{
-	char *buffer = aligned_alloc(SZ_4K, length);
-	off_t result = 0;
-
-	if (buffer && pread(fd, buffer, length, offset) == length)
-		result = differs(buffer, length, seed, 0);
-	free(buffer);
-	return result;
-}
-
 TEST_F(gup, other_process)
 {
 	struct iovec local = { self->buffer, LENGTH }, remote = { self->map, LENGTH };

@@ -20,18 +20,6 @@
 
 static const struct layout layouts[] = { LAYOUT_HUGE, LAYOUT_SMALL, LAYOUT_MIXED };
 
-/* media_differs() - what is on the media, as differs(); @offset is that of the mapping's start */
-static off_t media_differs(int fd, off_t offset, size_t length, uint64_t seed)
-{
-	char *buffer = aligned_alloc(SZ_4K, length);
-	off_t result = 0;
-
-	if (buffer && pread(fd, buffer, length, offset) == length)
-		result = differs(buffer, length, seed, 0);
-	free(buffer);
-	return result;
-}
-
 /* mapped_pages() - how many pages of a range have an entry */
 static long mapped_pages(const char *map, size_t length)
 {

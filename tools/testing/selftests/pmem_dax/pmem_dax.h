@@ -309,6 +309,18 @@ static inline off_t differs(const void *buffer, size_t length, uint64_t seed, ui
 	return -1;
 }
 
+/* media_differs() - the same of what is on the media; @offset is that of the pattern's start */
+static inline off_t media_differs(int fd, off_t offset, size_t length, uint64_t seed)
+{
+	char *buffer = aligned_alloc(SZ_4K, length);
+	off_t result = 0;
+
+	if (buffer && pread(fd, buffer, length, offset) == length)
+		result = differs(buffer, length, seed, 0);
+	free(buffer);
+	return result;
+}
+
 /* new_seed() - what no earlier test left on the device */
 static inline uint64_t new_seed(void)
 {
