@@ -1,637 +1,912 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whatever call is made on a mapping: it says what Documentation/user-guide.rst has it
- * say, and the mapping's bytes are those of the media afterwards, with pages of the same
- * sizes.
+ * Whatever call is made for a mapping, it does what it is for or is refused. After either, what
+ * is still mapped are the pages of the media, what is not mapped any more cannot be touched, and
+ * nothing holds the device when all is unmapped. (The kernel complains of pages that a process
+ * has not given back, and that fails the run.)
  */
+#include <sys/prctl.h>
+#include <linux/futex.h>
 #include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 
 #include "pmem_dax.h"
 
-/* Newer than the C library's headers. */
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL	102
 #define MADV_GUARD_REMOVE	103
 #endif
+#ifndef UFFDIO_REGISTER_MODE_RWP
+#define UFFDIO_REGISTER_MODE_RWP	8
+#endif
 
-#define LENGTH	(3 * SZ_2M)
-#define PIECE	(SZ_1M + SZ_4K)
+#define LENGTH	(2 * SZ_2M)
+#define PAGES	(LENGTH / SZ_4K)
+/* A page in the middle of a 2M page. */
+#define MIDDLE	(SZ_2M + 7 * SZ_4K)
+/* The last page of a 2M page. */
+#define BORDER	(SZ_2M - SZ_4K)
+/* Of each page, what is at its ends: what goes wrong here does so in pages. */
+#define EDGE	64
 
-static const struct layout layouts[] = { LAYOUT_HUGE, LAYOUT_SMALL, LAYOUT_MIXED };
+FIXTURE(mapping_calls) {
+	/* Where each page of the device is mapped; NULL if it is not. */
+	char *at[PAGES];
+	char *map, *buffer;
+	/* What is on the media, and the mapping shows. */
+	uint64_t seed;
+	int fd, direct;
+};
 
-/* mapped_pages() - how many pages of a range have an entry */
-static long mapped_pages(const char *map, size_t length)
-{
-	long count = 0;
-	size_t at;
-
-	for (at = 0; at < length; at += SZ_4K)
-		count += physical(map + at) != 0;
-	return count;
-}
-
-/* fault_signal() - the signal that an access ends with; 0 if it works */
-static int fault_signal(char *address, bool store)
-{
-	int status;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		if (store)
-			touch(address);
-		else
-			load_byte(address);
-		_exit(0);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid)
-		return -1;
-	return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-}
-
-/* error_of() - the error of a call that returned @result; 0 if it succeeded */
-static int error_of(long result)
-{
-	return result == -1 ? errno : 0;
-}
+/* Which pages are mapped after a call; the same as before it if it was refused. */
+enum present {
+	ANY,
+	SAME,
+	ALL,
+	NONE,
+};
 
 /*
- * The calls that leave a mapping where it is. Each is made on a mapping that has been
- * stored to, and returns its error, or -1 if it did not do what it is for.
+ * A call, its arguments, and its error. Without a length it is for all of the mapping, and keeps
+ * its size.
  */
-static int do_madvise(char *map, int advice)
+FIXTURE_VARIANT(mapping_calls) {
+	int (*call)(struct __test_metadata *_metadata, FIXTURE_DATA(mapping_calls) *self,
+		    const FIXTURE_VARIANT(mapping_calls) *row);
+	size_t from, length, size, skew;
+	long arg;
+	int flags, error;
+	enum present present;
+};
+
+#define CALL(name)									\
+	static int name(struct __test_metadata *_metadata,				\
+			FIXTURE_DATA(mapping_calls) *self,				\
+			const FIXTURE_VARIANT(mapping_calls) *row)
+
+#define ROW(name)	FIXTURE_VARIANT_ADD(mapping_calls, name)
+
+static void stamp(char *page, uint64_t seed, size_t i)
 {
-	return error_of(madvise(map, LENGTH, advice));
+	fill(page, EDGE, seed, i * SZ_4K);
+	fill(page + SZ_4K - EDGE, EDGE, seed, (i + 1) * SZ_4K - EDGE);
 }
 
-static int do_process_madvise(char *map, int advice)
+static bool stamped(const char *page, uint64_t seed, size_t i)
 {
-	struct iovec all = { map, LENGTH };
-	int pidfd = syscall(__NR_pidfd_open, getpid(), 0), error;
-	long result = syscall(__NR_process_madvise, pidfd, &all, 1, advice, 0);
+	return differs(page, EDGE, seed, i * SZ_4K) == -1 &&
+	       differs(page + SZ_4K - EDGE, EDGE, seed, (i + 1) * SZ_4K - EDGE) == -1;
+}
 
-	error = error_of(result);
+/* store_all() - stamp what is mapped */
+static void store_all(FIXTURE_DATA(mapping_calls) *self, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < PAGES; i++)
+		if (self->at[i])
+			stamp(self->at[i], seed, i);
+}
+
+/* wrong_page() - the first one that is mapped and does not show the stamp; -1 if all do */
+static long wrong_page(FIXTURE_DATA(mapping_calls) *self, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < PAGES; i++)
+		if (self->at[i] && !stamped(self->at[i], seed, i))
+			return i;
+	return -1;
+}
+
+/* wrong_on_media() - the same of the media, where what is not mapped has another stamp */
+static long wrong_on_media(FIXTURE_DATA(mapping_calls) *self, uint64_t mapped, uint64_t unmapped)
+{
+	size_t i;
+
+	if (pread(self->direct, self->buffer, LENGTH, 0) != LENGTH)
+		return 0;
+	for (i = 0; i < PAGES; i++)
+		if (!stamped(self->buffer + i * SZ_4K, self->at[i] ? mapped : unmapped, i))
+			return i;
+	return -1;
+}
+
+static void write_media(FIXTURE_DATA(mapping_calls) *self, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < PAGES; i++)
+		stamp(self->buffer + i * SZ_4K, seed, i);
+	if (pwrite(self->direct, self->buffer, LENGTH, 0) == LENGTH)
+		self->seed = seed;
+}
+
+/* moved() - a part of the mapping is somewhere else now, or nowhere */
+static void moved(FIXTURE_DATA(mapping_calls) *self, size_t from, size_t length, char *to)
+{
+	size_t i;
+
+	for (i = 0; i < length / SZ_4K; i++)
+		self->at[from / SZ_4K + i] = to ? to + i * SZ_4K : NULL;
+}
+
+FIXTURE_SETUP(mapping_calls)
+{
+	self->fd = open_node();
+	ASSERT_LE(0, self->fd);
+	self->direct = open(node, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, self->direct);
+	self->buffer = aligned_alloc(SZ_4K, LENGTH);
+	ASSERT_NE(NULL, self->buffer);
+	write_media(self, new_seed());
+}
+
+static int exclusive_errno(void)
+{
+	int fd = open(node, O_RDWR | O_EXCL | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+/* number_in() - the number that a line of a file starts with after @key; -1 if there is none */
+static long number_in(const char *path, const char *key)
+{
+	FILE *file = fopen(path, "r");
+	char line[128];
+	long number = -1;
+
+	if (!file)
+		return -1;
+	while (number == -1 && fgets(line, sizeof(line), file))
+		if (!strncmp(line, key, strlen(key)))
+			number = strtol(line + strlen(key), NULL, 10);
+	fclose(file);
+	return number;
+}
+
+/* The device is the mapping's up to its end, and nobody's after that. */
+FIXTURE_TEARDOWN(mapping_calls)
+{
+	size_t i, run;
+
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	EXPECT_EQ(0, cached_pages(self->fd));
+	for (i = 0; i < PAGES; i += run) {
+		for (run = 1; i + run < PAGES; run++)
+			if (self->at[i + run] != self->at[i] + run * SZ_4K)
+				break;
+		if (self->at[i])
+			EXPECT_EQ(0, munmap(self->at[i], run * SZ_4K));
+	}
+	EXPECT_EQ(0, cached_pages(self->fd));
+	EXPECT_EQ(0, exclusive_errno());
+	close(self->fd);
+	close(self->direct);
+	EXPECT_EQ(0, number_in("/sys/module/pmem_dax/refcnt", ""));
+}
+
+/* check() - that mapping and media are one, wherever it is mapped and only there */
+static void check(struct __test_metadata *_metadata, FIXTURE_DATA(mapping_calls) *self)
+{
+	uint64_t seed = new_seed();
+	size_t i;
+
+	EXPECT_EQ(-1, wrong_page(self, self->seed));
+	store_all(self, seed);
+	EXPECT_EQ(-1, wrong_on_media(self, seed, self->seed));
+	write_media(self, ~seed);
+	EXPECT_EQ(-1, wrong_page(self, ~seed));
+	for (i = 0; i < PAGES; i++) {
+		if (self->at[i] == self->map + i * SZ_4K)
+			continue;
+		/* Both ends of each hole will do. */
+		if (i && i + 1 < PAGES && !self->at[i - 1] == !self->at[i] &&
+		    !self->at[i + 1] == !self->at[i])
+			continue;
+		EXPECT_EQ(SEGV_MAPERR, segv_code(self->map + i * SZ_4K, false));
+		EXPECT_EQ(SEGV_MAPERR, segv_code(self->map + i * SZ_4K, true));
+	}
+}
+
+static void test_row(struct __test_metadata *_metadata, FIXTURE_DATA(mapping_calls) *self,
+		     const FIXTURE_VARIANT(mapping_calls) *row, struct layout layout, bool touched)
+{
+	FIXTURE_VARIANT(mapping_calls) whole = *row;
+	uint64_t seed = new_seed();
+	long before;
+
+	if (!row->length)
+		whole.length = LENGTH;
+	if (!row->size)
+		whole.size = whole.length;
+	self->map = map_layout(self->fd, LENGTH, &layout);
+	ASSERT_NE(MAP_FAILED, self->map);
+	moved(self, 0, LENGTH, self->map);
+	if (touched) {
+		store_all(self, seed);
+		self->seed = seed;
+		ASSERT_EQ(layout_huge(&layout, LENGTH), huge_bytes(self->map, LENGTH));
+	}
+	before = present_bytes(self->map, LENGTH);
+	ASSERT_EQ(touched ? LENGTH : 0, before);
+
+	EXPECT_EQ(row->error, row->call(_metadata, self, &whole));
+	if (row->present != ANY || row->error)
+		EXPECT_EQ(row->present == ALL ? LENGTH : row->present == NONE ? 0 : before,
+			  present_bytes(self->map, LENGTH));
+	check(_metadata, self);
+}
+
+TEST_F(mapping_calls, untouched_huge)
+{
+	test_row(_metadata, self, variant, (struct layout)LAYOUT_HUGE, false);
+}
+
+TEST_F(mapping_calls, untouched_small)
+{
+	test_row(_metadata, self, variant, (struct layout)LAYOUT_SMALL, false);
+}
+
+TEST_F(mapping_calls, touched_huge)
+{
+	test_row(_metadata, self, variant, (struct layout)LAYOUT_HUGE, true);
+}
+
+TEST_F(mapping_calls, touched_small)
+{
+	test_row(_metadata, self, variant, (struct layout)LAYOUT_SMALL, true);
+}
+
+/* child_status() - what a child exited with, or the signal that ended it, negative */
+static int child_status(pid_t pid)
+{
+	int status;
+
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* fork */
+
+CALL(by_child)
+{
+	uint64_t seed = new_seed();
+	int pipes[2];
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(pipes));
+	pid = fork();
+	if (pid == 0) {
+		if (read(pipes[0], &byte, 1) != 1)
+			_exit(1);
+		if (wrong_page(self, seed) != -1)
+			_exit(2);
+		store_all(self, ~seed);
+		_exit(0);
+	}
+	if (pid < 0)
+		return errno;
+	store_all(self, seed);
+	EXPECT_EQ(1, write(pipes[1], "", 1));
+	EXPECT_EQ(0, child_status(pid));
+	self->seed = ~seed;
+	close(pipes[0]);
+	close(pipes[1]);
+	return 0;
+}
+
+ROW(fork) { .call = by_child };
+
+/* The child has it longer than its parent. */
+CALL(by_orphan)
+{
+	uint64_t seed = new_seed();
+	int pipes[2];
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(pipes));
+	pid = fork();
+	if (pid == 0) {
+		if (read(pipes[0], &byte, 1) != 1)
+			_exit(1);
+		if (wrong_page(self, self->seed) != -1)
+			_exit(2);
+		store_all(self, seed);
+		_exit(0);
+	}
+	if (pid < 0)
+		return errno;
+	EXPECT_EQ(0, munmap(self->map, LENGTH));
+	EXPECT_EQ(EBUSY, exclusive_errno());
+	EXPECT_EQ(1, write(pipes[1], "", 1));
+	EXPECT_EQ(0, child_status(pid));
+	EXPECT_EQ(0, exclusive_errno());
+	self->seed = seed;
+	close(pipes[0]);
+	close(pipes[1]);
+	/* For the check. */
+	EXPECT_EQ(self->map, mmap(self->map, LENGTH, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, self->fd, 0));
+	return 0;
+}
+
+ROW(fork_then_munmap) { .call = by_orphan };
+
+/*
+ * madvise(2), for a page and for all. Where a page is to differ from its neighbours, a 2M page
+ * goes, and comes back as small ones when it is touched.
+ */
+
+CALL(advise)
+{
+	int first = madvise(self->map + MIDDLE, SZ_4K, row->arg) ? errno : 0;
+
+	EXPECT_EQ(row->error, first);
+	return madvise(self->map, LENGTH, row->arg) ? errno : 0;
+}
+
+ROW(madv_normal) { .call = advise, .arg = MADV_NORMAL, .present = SAME };
+ROW(madv_random) { .call = advise, .arg = MADV_RANDOM };
+ROW(madv_sequential) { .call = advise, .arg = MADV_SEQUENTIAL };
+ROW(madv_willneed) { .call = advise, .arg = MADV_WILLNEED, .present = SAME };
+ROW(madv_dontneed) { .call = advise, .arg = MADV_DONTNEED, .present = NONE };
+ROW(madv_dontneed_locked) { .call = advise, .arg = MADV_DONTNEED_LOCKED, .present = NONE };
+ROW(madv_free) { .call = advise, .arg = MADV_FREE, .error = EINVAL };
+ROW(madv_remove) { .call = advise, .arg = MADV_REMOVE, .error = ENODEV };
+ROW(madv_dofork) { .call = advise, .arg = MADV_DOFORK, .error = EINVAL };
+ROW(madv_wipeonfork) { .call = advise, .arg = MADV_WIPEONFORK, .error = EINVAL };
+ROW(madv_keeponfork) { .call = advise, .arg = MADV_KEEPONFORK, .present = SAME };
+ROW(madv_dontdump) { .call = advise, .arg = MADV_DONTDUMP };
+ROW(madv_dodump) { .call = advise, .arg = MADV_DODUMP, .error = EINVAL };
+ROW(madv_mergeable) { .call = advise, .arg = MADV_MERGEABLE, .present = SAME };
+ROW(madv_unmergeable) { .call = advise, .arg = MADV_UNMERGEABLE, .present = SAME };
+ROW(madv_hugepage) { .call = advise, .arg = MADV_HUGEPAGE, .present = SAME };
+ROW(madv_nohugepage) { .call = advise, .arg = MADV_NOHUGEPAGE };
+ROW(madv_collapse) { .call = advise, .arg = MADV_COLLAPSE, .error = EINVAL };
+ROW(madv_cold) { .call = advise, .arg = MADV_COLD, .present = SAME };
+ROW(madv_pageout) { .call = advise, .arg = MADV_PAGEOUT, .present = SAME };
+ROW(madv_populate_read) { .call = advise, .arg = MADV_POPULATE_READ, .present = ALL };
+ROW(madv_populate_write) { .call = advise, .arg = MADV_POPULATE_WRITE, .present = ALL };
+ROW(madv_guard_install) { .call = advise, .arg = MADV_GUARD_INSTALL, .error = EINVAL };
+ROW(madv_guard_remove) { .call = advise, .arg = MADV_GUARD_REMOVE, .error = EINVAL };
+
+CALL(advise_not_to_fork)
+{
+	int error = madvise(self->map, LENGTH, MADV_DONTFORK) ? errno : 0;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(segv_code(self->map, false) != SEGV_MAPERR ||
+		      segv_code(self->map + MIDDLE, true) != SEGV_MAPERR);
+	EXPECT_EQ(0, child_status(pid));
+	return error;
+}
+
+ROW(madv_dontfork) { .call = advise_not_to_fork, .present = SAME };
+
+/* The page is loaded, and then not taken. */
+CALL(advise_offline)
+{
+	EXPECT_EQ(-1, madvise(self->map + MIDDLE, SZ_4K, MADV_SOFT_OFFLINE));
+	EXPECT_EQ(EIO, errno);
+	return 0;
+}
+
+ROW(madv_soft_offline) { .call = advise_offline };
+
+/* process_madvise(2), of this process and of another one */
+
+static int advise_process(FIXTURE_DATA(mapping_calls) *self, pid_t pid, int advice)
+{
+	struct iovec vector = { self->map, LENGTH };
+	int pidfd = syscall(__NR_pidfd_open, pid, 0);
+	int error = 0;
+
+	if (syscall(__NR_process_madvise, pidfd, &vector, 1, advice, 0) != LENGTH)
+		error = errno;
 	close(pidfd);
 	return error;
 }
 
-static int do_mlock(char *map, int flags)
+CALL(advise_self)
 {
-	return error_of(mlock2(map, LENGTH, flags)) ?: error_of(munlock(map, LENGTH));
+	return advise_process(self, getpid(), row->arg);
 }
 
-static int do_msync(char *map, int flags)
+CALL(advise_child)
 {
-	return error_of(msync(map, LENGTH, flags));
-}
+	pid_t pid = fork();
+	int error;
 
-static int do_mincore(char *map, int unused)
-{
-	unsigned char there[LENGTH / SZ_4K];
-	int i;
-
-	if (mincore(map, LENGTH, there))
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		wrong_page(self, self->seed);
+		raise(SIGSTOP);
+		_exit(wrong_page(self, self->seed) != -1);
+	}
+	if (pid < 0 || waitpid(pid, NULL, WUNTRACED) != pid)
 		return errno;
-	for (i = 0; i < ARRAY_SIZE(there); i++)
-		if (!(there[i] & 1))
-			return -1;
+	error = advise_process(self, pid, row->arg);
+	kill(pid, SIGCONT);
+	EXPECT_EQ(0, child_status(pid));
+	return error;
+}
+
+ROW(process_cold) { .call = advise_self, .arg = MADV_COLD, .present = SAME };
+ROW(process_pageout) { .call = advise_self, .arg = MADV_PAGEOUT, .present = SAME };
+ROW(process_willneed) { .call = advise_self, .arg = MADV_WILLNEED, .present = SAME };
+ROW(process_dontneed) { .call = advise_self, .arg = MADV_DONTNEED, .present = NONE };
+ROW(process_collapse) { .call = advise_self, .arg = MADV_COLLAPSE, .error = EINVAL };
+ROW(child_cold) { .call = advise_child, .arg = MADV_COLD, .present = SAME };
+ROW(child_pageout) { .call = advise_child, .arg = MADV_PAGEOUT, .present = SAME };
+ROW(child_willneed) { .call = advise_child, .arg = MADV_WILLNEED, .present = SAME };
+ROW(child_dontneed) { .call = advise_child, .arg = MADV_DONTNEED, .error = EINVAL };
+ROW(child_collapse) { .call = advise_child, .arg = MADV_COLLAPSE, .error = EINVAL };
+
+/* mremap(2) */
+
+CALL(remap)
+{
+	char *to = NULL, *result;
+	int error;
+
+	if (row->flags & MREMAP_FIXED) {
+		to = map_skewed(-1, LENGTH, 0, row->skew, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
+		ASSERT_NE(MAP_FAILED, to);
+	}
+	result = mremap(self->map + row->from, row->length, row->size, row->flags, to);
+	error = errno;
+	if (to && result == MAP_FAILED)
+		munmap(to, LENGTH);
+	else if (to)
+		munmap(to + row->size, LENGTH - row->size);
+	if (result == MAP_FAILED)
+		return error;
+	EXPECT_EQ(to ?: self->map + row->from, result);
+	moved(self, row->from, row->length, NULL);
+	moved(self, row->from, row->size, result);
 	return 0;
 }
 
-static int do_mbind(char *map, int mode)
-{
-	unsigned long first = 1;
+#define MOVE	(MREMAP_MAYMOVE | MREMAP_FIXED)
+#define KEEP	(MREMAP_MAYMOVE | MREMAP_DONTUNMAP)
+#define MORE	(LENGTH + SZ_4K)
 
-	return error_of(syscall(__NR_mbind, map, LENGTH, mode, &first, 8, MPOL_MF_MOVE));
+ROW(mremap_move) { .call = remap, .flags = MOVE };
+ROW(mremap_move_askew) { .call = remap, .flags = MOVE, .skew = 3 * SZ_4K };
+ROW(mremap_move_block) { .call = remap, .flags = MOVE, .from = SZ_2M, .length = SZ_2M };
+ROW(mremap_move_page) { .call = remap, .flags = MOVE, .from = MIDDLE, .length = SZ_4K };
+ROW(mremap_move_shrunk) { .call = remap, .flags = MOVE, .length = SZ_2M, .size = SZ_4K };
+ROW(mremap_same_length) { .call = remap, .flags = MREMAP_MAYMOVE };
+ROW(mremap_shrink) { .call = remap, .size = SZ_2M };
+ROW(mremap_shrink_in_block) { .call = remap, .size = MIDDLE };
+ROW(mremap_shrink_part) { .call = remap, .from = SZ_4K, .length = SZ_2M, .size = SZ_4K };
+ROW(mremap_shrink_and_move) { .call = remap, .flags = MOVE, .size = MIDDLE };
+ROW(mremap_grow) { .call = remap, .length = SZ_2M, .size = LENGTH, .error = EFAULT };
+ROW(mremap_grow_page) { .call = remap, .size = MORE, .error = EFAULT };
+ROW(mremap_grow_or_move) { .call = remap, .flags = MREMAP_MAYMOVE, .size = MORE, .error = EFAULT };
+ROW(mremap_grow_and_move) { .call = remap, .flags = MOVE, .size = MORE, .error = EFAULT };
+ROW(mremap_dontunmap) { .call = remap, .flags = KEEP, .error = EINVAL };
+ROW(mremap_dontunmap_fixed) { .call = remap, .flags = KEEP | MOVE, .error = EINVAL };
+
+/* A length of 0 asks for another mapping of the same. */
+CALL(duplicate)
+{
+	return mremap(self->map, 0, LENGTH, MREMAP_MAYMOVE) == MAP_FAILED ? errno : 0;
 }
 
-static int do_mprotect(char *map, int prot)
+ROW(mremap_duplicate) { .call = duplicate, .error = EFAULT };
+
+/* What was one mapping, and was split, is moved in one call. */
+CALL(remap_of_parts)
 {
-	return error_of(mprotect(map + SZ_4K, PIECE, prot)) ?:
-	       error_of(mprotect(map, LENGTH, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, madvise(self->map + MIDDLE, SZ_4K, MADV_RANDOM));
+	return remap(_metadata, self, row);
 }
 
-/* To @length more or, with MREMAP_DONTUNMAP, to elsewhere. */
-static int do_mremap(char *map, int flags)
-{
-	size_t length = flags & MREMAP_DONTUNMAP ? LENGTH : LENGTH + SZ_4K;
+ROW(mremap_move_of_parts) { .call = remap_of_parts, .flags = MOVE };
 
-	return mremap(map, LENGTH, length, flags) == MAP_FAILED ? errno : 0;
+/* munmap(2), and what else takes pages away */
+
+CALL(unmap)
+{
+	moved(self, row->from, row->length, NULL);
+	return munmap(self->map + row->from, row->length) ? errno : 0;
 }
 
-/* A second mapping of the same. */
-static int do_mremap_of_nothing(char *map, int flags)
+ROW(munmap_first_page) { .call = unmap, .length = SZ_4K };
+ROW(munmap_middle_page) { .call = unmap, .from = MIDDLE, .length = SZ_4K };
+ROW(munmap_last_page) { .call = unmap, .from = LENGTH - SZ_4K, .length = SZ_4K };
+ROW(munmap_block) { .call = unmap, .from = SZ_2M, .length = SZ_2M };
+ROW(munmap_across_blocks) { .call = unmap, .from = BORDER, .length = 3 * SZ_4K };
+
+CALL(map_over)
 {
-	return mremap(map, 0, LENGTH, flags) == MAP_FAILED ? errno : 0;
+	char *other = mmap(self->map + row->from, row->length, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	ASSERT_EQ(self->map + row->from, other);
+	EXPECT_EQ(0, load_byte(other));
+	store_byte(other, 1);
+	return unmap(_metadata, self, row);
 }
 
-static int do_remap_file_pages(char *map, int page)
+ROW(mmap_over_middle_page) { .call = map_over, .from = MIDDLE, .length = SZ_4K };
+
+/* mprotect(2) */
+
+CALL(protect)
 {
-	return error_of(remap_file_pages(map, SZ_4K, 0, page, 0));
+	char *start = self->map + row->from, *last = start + row->length - SZ_4K;
+	int load = row->arg & PROT_READ ? 0 : SEGV_ACCERR;
+
+	if (mprotect(start, row->length, row->arg))
+		return errno;
+	EXPECT_EQ(load, segv_code(start, false));
+	EXPECT_EQ(load, segv_code(last, false));
+	EXPECT_EQ(SEGV_ACCERR, segv_code(start, true));
+	EXPECT_EQ(SEGV_ACCERR, segv_code(last, true));
+	if (row->from)
+		EXPECT_EQ(0, segv_code(start - SZ_4K, true));
+	/* The kernel may not either. */
+	EXPECT_EQ(-1, read(self->fd, start, SZ_4K));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, madvise(start, SZ_4K, MADV_POPULATE_WRITE));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, wrong_on_media(self, self->seed, self->seed));
+	return mprotect(start, row->length, PROT_READ | PROT_WRITE) ? errno : 0;
 }
 
-static int do_userfaultfd(char *map, int mode)
+ROW(mprotect_read) { .call = protect, .arg = PROT_READ };
+ROW(mprotect_none) { .call = protect, .arg = PROT_NONE };
+ROW(mprotect_read_of_page) { .call = protect, .arg = PROT_READ, .from = MIDDLE, .length = SZ_4K };
+ROW(mprotect_none_of_page) { .call = protect, .arg = PROT_NONE, .from = MIDDLE, .length = SZ_4K };
+ROW(mprotect_across) { .call = protect, .arg = PROT_READ, .from = BORDER, .length = 3 * SZ_4K };
+
+/* large_again() - how much has 2M pages when all is mapped anew */
+static long large_again(FIXTURE_DATA(mapping_calls) *self)
 {
-	struct uffdio_register all = {
-		.range = { (uintptr_t)map, LENGTH },
-		.mode = mode,
+	madvise(self->map, LENGTH, MADV_DONTNEED);
+	store_all(self, self->seed);
+	return huge_bytes(self->map, LENGTH);
+}
+
+/* A mapping that was split is never joined again, so there 2M do not fit any more. */
+CALL(protect_and_back)
+{
+	bool suits = (uintptr_t)self->map % SZ_2M == 0;
+
+	if (madvise(self->map + MIDDLE, SZ_4K, MADV_DONTNEED))
+		return errno;
+	EXPECT_EQ(suits ? LENGTH : 0, large_again(self));
+	if (mprotect(self->map + MIDDLE, SZ_4K, PROT_READ) ||
+	    mprotect(self->map, LENGTH, PROT_READ | PROT_WRITE))
+		return errno;
+	EXPECT_EQ(suits ? LENGTH - SZ_2M : 0, large_again(self));
+	return 0;
+}
+
+ROW(mprotect_and_back) { .call = protect_and_back, .present = ALL };
+
+CALL(execute)
+{
+	/* mov $42, %eax; ret */
+	const char code[] = { 0xb8, 42, 0, 0, 0, 0xc3 };
+	char *page = self->map + MIDDLE + SZ_4K / 2;
+
+	memcpy(page, code, sizeof(code));
+	if (mprotect(self->map + MIDDLE, SZ_4K, PROT_READ | PROT_EXEC))
+		return errno;
+	EXPECT_EQ(42, ((int (*)(void))page)());
+	return mprotect(self->map + MIDDLE, SZ_4K, PROT_READ | PROT_WRITE) ? errno : 0;
+}
+
+ROW(mprotect_exec) { .call = execute };
+
+CALL(protect_read_only_file)
+{
+	int fd = open(node, O_RDONLY | O_CLOEXEC), error;
+	char *map = mmap(NULL, SZ_2M, PROT_READ, MAP_SHARED, fd, 0);
+
+	close(fd);
+	ASSERT_NE(MAP_FAILED, map);
+	error = mprotect(map, SZ_2M, PROT_READ | PROT_WRITE) ? errno : 0;
+	EXPECT_TRUE(stamped(map, self->seed, 0));
+	EXPECT_EQ(SEGV_ACCERR, segv_code(map, true));
+	munmap(map, SZ_2M);
+	return error;
+}
+
+ROW(mprotect_of_read_only_file) { .call = protect_read_only_file, .error = EACCES };
+
+/* mmap(2) again, with other flags; where it is refused, what was there stays */
+
+CALL(map_again)
+{
+	char *map = mmap(self->map, LENGTH, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | row->flags, self->fd, 0);
+
+	return map == MAP_FAILED ? errno : 0;
+}
+
+#define LATER	(MAP_FIXED | MAP_POPULATE | MAP_NONBLOCK)
+
+ROW(map_fixed) { .call = map_again, .flags = MAP_FIXED, .present = NONE };
+ROW(map_populate) { .call = map_again, .flags = MAP_FIXED | MAP_POPULATE, .present = ALL };
+ROW(map_nonblock) { .call = map_again, .flags = LATER, .present = NONE };
+ROW(map_locked) { .call = map_again, .flags = MAP_FIXED | MAP_LOCKED, .present = ALL };
+ROW(map_stack) { .call = map_again, .flags = MAP_FIXED | MAP_STACK, .present = NONE };
+ROW(map_noreserve) { .call = map_again, .flags = MAP_FIXED | MAP_NORESERVE, .present = NONE };
+ROW(map_growsdown) { .call = map_again, .flags = MAP_FIXED | MAP_GROWSDOWN, .error = EINVAL };
+ROW(map_hugetlb) { .call = map_again, .flags = MAP_FIXED | MAP_HUGETLB, .error = EINVAL };
+ROW(map_fixed_noreplace) { .call = map_again, .flags = MAP_FIXED_NOREPLACE, .error = EEXIST };
+
+/* mlock(2) and the like map all pages, and then there is nothing to lock */
+
+CALL(lock)
+{
+	int error;
+
+	error = syscall(__NR_mlock2, self->map, LENGTH, row->flags) ? errno : 0;
+	EXPECT_EQ(0, number_in("/proc/self/status", "VmLck:"));
+	/* EBUSY if it were locked. */
+	EXPECT_EQ(0, msync(self->map, LENGTH, MS_INVALIDATE));
+	EXPECT_EQ(0, munlock(self->map + MIDDLE, SZ_4K));
+	EXPECT_EQ(0, munlock(self->map, LENGTH));
+	return error;
+}
+
+ROW(mlock) { .call = lock, .present = ALL };
+ROW(mlock_onfault) { .call = lock, .flags = MLOCK_ONFAULT, .present = ALL };
+
+CALL(lock_all)
+{
+	int error = mlockall(row->flags) ? errno : 0;
+
+	munlockall();
+	return error;
+}
+
+ROW(mlockall) { .call = lock_all, .flags = MCL_CURRENT, .present = ALL };
+
+/* msync(2) */
+
+CALL(sync_range)
+{
+	int first = msync(self->map + MIDDLE, SZ_4K, row->flags) ? errno : 0;
+
+	EXPECT_EQ(row->error, first);
+	return msync(self->map, LENGTH, row->flags) ? errno : 0;
+}
+
+ROW(msync_nothing) { .call = sync_range, .flags = 0, .present = SAME };
+ROW(msync_sync) { .call = sync_range, .flags = MS_SYNC, .present = SAME };
+ROW(msync_async) { .call = sync_range, .flags = MS_ASYNC, .present = SAME };
+ROW(msync_invalidate) { .call = sync_range, .flags = MS_INVALIDATE, .present = SAME };
+ROW(msync_all) { .call = sync_range, .flags = MS_SYNC | MS_INVALIDATE, .present = SAME };
+ROW(msync_both) { .call = sync_range, .flags = MS_SYNC | MS_ASYNC, .error = EINVAL };
+
+CALL(sync_hole)
+{
+	moved(self, MIDDLE, SZ_4K, NULL);
+	EXPECT_EQ(0, munmap(self->map + MIDDLE, SZ_4K));
+	EXPECT_EQ(-1, msync(self->map, LENGTH, MS_SYNC));
+	EXPECT_EQ(ENOMEM, errno);
+	return 0;
+}
+
+ROW(msync_hole) { .call = sync_hole };
+
+/* mincore(2) tells what is mapped */
+CALL(in_core)
+{
+	unsigned char pages[PAGES];
+	long before = present_bytes(self->map, LENGTH), count = 0;
+	size_t i;
+
+	if (mincore(self->map, LENGTH, pages))
+		return errno;
+	for (i = 0; i < PAGES; i++)
+		count += pages[i] & 1;
+	EXPECT_EQ(before, count * SZ_4K);
+	return 0;
+}
+
+ROW(mincore) { .call = in_core, .present = SAME };
+
+CALL(remap_pages)
+{
+	EXPECT_EQ(-1, syscall(__NR_remap_file_pages, self->map + MIDDLE, SZ_4K, 0, 0, 0));
+	return syscall(__NR_remap_file_pages, self->map, LENGTH, 0, 0, 0) ? errno : 0;
+}
+
+ROW(remap_file_pages) { .call = remap_pages, .error = ENODEV };
+
+/* mseal(2) is for ever, so a child does it. */
+CALL(seal)
+{
+	uint64_t seed = new_seed();
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		int error = syscall(__NR_mseal, self->map, LENGTH, 0) ? errno : 0;
+
+		if (error)
+			_exit(error);
+		if (munmap(self->map, LENGTH) != -1 || errno != EPERM ||
+		    munmap(self->map + MIDDLE, SZ_4K) != -1 || errno != EPERM ||
+		    mprotect(self->map, LENGTH, PROT_READ) != -1 || errno != EPERM ||
+		    mremap(self->map, LENGTH, SZ_2M, 0) != MAP_FAILED || errno != EPERM ||
+		    mmap(self->map, SZ_4K, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+			 -1, 0) != MAP_FAILED || errno != EPERM)
+			_exit(254);
+		if (madvise(self->map, LENGTH, MADV_DONTNEED))
+			_exit(253);
+		if (wrong_page(self, self->seed) != -1)
+			_exit(252);
+		store_all(self, seed);
+		_exit(0);
+	}
+	self->seed = seed;
+	return child_status(pid);
+}
+
+ROW(mseal) { .call = seal };
+
+/* userfaultfd(2) */
+
+CALL(watch)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = row->flags };
+	struct uffdio_register range = {
+		.range = { (uintptr_t)self->map, LENGTH },
+		.mode = row->arg,
 	};
-	struct uffdio_api api = { .api = UFFD_API };
 	int fd = syscall(__NR_userfaultfd, O_CLOEXEC), error;
 
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
-		return -1;
-	error = error_of(ioctl(fd, UFFDIO_REGISTER, &all));
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_API, &api));
+	error = ioctl(fd, UFFDIO_REGISTER, &range) ? errno : 0;
 	close(fd);
 	return error;
 }
 
-FIXTURE(call) {
-	uint64_t seed;
-	int fd;
-};
+#define WP	UFFDIO_REGISTER_MODE_WP
+#define ASYNC	UFFD_FEATURE_WP_ASYNC
 
-FIXTURE_VARIANT(call) {
-	int (*make)(char *map, int argument);
-	int argument, error;
-	/* The entries are gone then; a touch brings them back. */
-	bool drops;
-	/* The same with those of a 2M page of which only a part was meant. */
-	bool splits;
-};
+ROW(userfaultfd_missing) { .call = watch, .arg = UFFDIO_REGISTER_MODE_MISSING, .error = EINVAL };
+ROW(userfaultfd_wp) { .call = watch, .arg = WP, .error = EINVAL };
+ROW(userfaultfd_wp_async) { .call = watch, .arg = WP, .flags = ASYNC, .error = EINVAL };
+ROW(userfaultfd_minor) { .call = watch, .arg = UFFDIO_REGISTER_MODE_MINOR, .error = EINVAL };
+ROW(userfaultfd_rwp) { .call = watch, .arg = UFFDIO_REGISTER_MODE_RWP, .error = EINVAL };
 
-FIXTURE_VARIANT_ADD(call, madv_normal) {
-	.make = do_madvise,
-	.argument = MADV_NORMAL,
-};
+/* NUMA */
 
-FIXTURE_VARIANT_ADD(call, madv_random) {
-	.make = do_madvise,
-	.argument = MADV_RANDOM,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_sequential) {
-	.make = do_madvise,
-	.argument = MADV_SEQUENTIAL,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_willneed) {
-	.make = do_madvise,
-	.argument = MADV_WILLNEED,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_dontneed) {
-	.make = do_madvise,
-	.argument = MADV_DONTNEED,
-	.drops = true,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_dontneed_locked) {
-	.make = do_madvise,
-	.argument = MADV_DONTNEED_LOCKED,
-	.drops = true,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_free) {
-	.make = do_madvise,
-	.argument = MADV_FREE,
-	.error = EINVAL,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_remove) {
-	.make = do_madvise,
-	.argument = MADV_REMOVE,
-	.error = ENODEV,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_dontfork) {
-	.make = do_madvise,
-	.argument = MADV_DONTFORK,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_dofork) {
-	.make = do_madvise,
-	.argument = MADV_DOFORK,
-	.error = EINVAL,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_wipeonfork) {
-	.make = do_madvise,
-	.argument = MADV_WIPEONFORK,
-	.error = EINVAL,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_keeponfork) {
-	.make = do_madvise,
-	.argument = MADV_KEEPONFORK,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_cold) {
-	.make = do_madvise,
-	.argument = MADV_COLD,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_pageout) {
-	.make = do_madvise,
-	.argument = MADV_PAGEOUT,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_mergeable) {
-	.make = do_madvise,
-	.argument = MADV_MERGEABLE,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_unmergeable) {
-	.make = do_madvise,
-	.argument = MADV_UNMERGEABLE,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_hugepage) {
-	.make = do_madvise,
-	.argument = MADV_HUGEPAGE,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_nohugepage) {
-	.make = do_madvise,
-	.argument = MADV_NOHUGEPAGE,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_collapse) {
-	.make = do_madvise,
-	.argument = MADV_COLLAPSE,
-	.error = EINVAL,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_dontdump) {
-	.make = do_madvise,
-	.argument = MADV_DONTDUMP,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_dodump) {
-	.make = do_madvise,
-	.argument = MADV_DODUMP,
-	.error = EINVAL,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_populate_read) {
-	.make = do_madvise,
-	.argument = MADV_POPULATE_READ,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_populate_write) {
-	.make = do_madvise,
-	.argument = MADV_POPULATE_WRITE,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_guard_install) {
-	.make = do_madvise,
-	.argument = MADV_GUARD_INSTALL,
-	.error = EINVAL,
-};
-
-FIXTURE_VARIANT_ADD(call, madv_guard_remove) {
-	.make = do_madvise,
-	.argument = MADV_GUARD_REMOVE,
-	.error = EINVAL,
-};
-
-FIXTURE_VARIANT_ADD(call, process_madvise) {
-	.make = do_process_madvise,
-	.argument = MADV_COLD,
-};
-
-FIXTURE_VARIANT_ADD(call, mlock) {
-	.make = do_mlock,
-};
-
-FIXTURE_VARIANT_ADD(call, mlock_onfault) {
-	.make = do_mlock,
-	.argument = MLOCK_ONFAULT,
-};
-
-FIXTURE_VARIANT_ADD(call, msync_async) {
-	.make = do_msync,
-	.argument = MS_ASYNC,
-};
-
-FIXTURE_VARIANT_ADD(call, msync_sync) {
-	.make = do_msync,
-	.argument = MS_SYNC,
-};
-
-FIXTURE_VARIANT_ADD(call, msync_invalidate) {
-	.make = do_msync,
-	.argument = MS_SYNC | MS_INVALIDATE,
-};
-
-FIXTURE_VARIANT_ADD(call, mincore) {
-	.make = do_mincore,
-};
-
-FIXTURE_VARIANT_ADD(call, mbind) {
-	.make = do_mbind,
-	.argument = MPOL_BIND,
-};
-
-FIXTURE_VARIANT_ADD(call, mprotect_none) {
-	.make = do_mprotect,
-	.argument = PROT_NONE,
-	.splits = true,
-};
-
-FIXTURE_VARIANT_ADD(call, mprotect_read) {
-	.make = do_mprotect,
-	.argument = PROT_READ,
-	.splits = true,
-};
-
-FIXTURE_VARIANT_ADD(call, mprotect_exec) {
-	.make = do_mprotect,
-	.argument = PROT_READ | PROT_EXEC,
-	.splits = true,
-};
-
-FIXTURE_VARIANT_ADD(call, mremap_growth) {
-	.make = do_mremap,
-	.error = EFAULT,
-};
-
-FIXTURE_VARIANT_ADD(call, mremap_growth_elsewhere) {
-	.make = do_mremap,
-	.argument = MREMAP_MAYMOVE,
-	.error = EFAULT,
-};
-
-FIXTURE_VARIANT_ADD(call, mremap_dontunmap) {
-	.make = do_mremap,
-	.argument = MREMAP_MAYMOVE | MREMAP_DONTUNMAP,
-	.error = EINVAL,
-};
-
-FIXTURE_VARIANT_ADD(call, mremap_of_nothing) {
-	.make = do_mremap_of_nothing,
-	.argument = MREMAP_MAYMOVE,
-	.error = EFAULT,
-};
-
-FIXTURE_VARIANT_ADD(call, remap_file_pages) {
-	.make = do_remap_file_pages,
-	.argument = 1,
-	.error = ENODEV,
-};
-
-FIXTURE_VARIANT_ADD(call, userfaultfd_missing) {
-	.make = do_userfaultfd,
-	.argument = UFFDIO_REGISTER_MODE_MISSING,
-	.error = EINVAL,
-};
-
-FIXTURE_VARIANT_ADD(call, userfaultfd_wp) {
-	.make = do_userfaultfd,
-	.argument = UFFDIO_REGISTER_MODE_WP,
-	.error = EINVAL,
-};
-
-FIXTURE_VARIANT_ADD(call, userfaultfd_minor) {
-	.make = do_userfaultfd,
-	.argument = UFFDIO_REGISTER_MODE_MINOR,
-	.error = EINVAL,
-};
-
-FIXTURE_SETUP(call)
+CALL(bind_to_node)
 {
-	self->fd = open(node, O_RDWR | O_DIRECT | O_CLOEXEC);
-	ASSERT_LE(0, self->fd);
-	self->seed = new_seed();
+	unsigned long nodes = 1;
+
+	return syscall(__NR_mbind, self->map, LENGTH, MPOL_BIND, &nodes, 2,
+		       MPOL_MF_STRICT | MPOL_MF_MOVE_ALL) ? errno : 0;
 }
 
-FIXTURE_TEARDOWN(call)
+ROW(mbind) { .call = bind_to_node, .present = SAME };
+
+CALL(move_page)
 {
-	close(self->fd);
+	void *pages[] = { self->map + MIDDLE };
+	int node = 0, status = 0;
+
+	if (syscall(__NR_move_pages, 0, 1, pages, row->arg ? &node : NULL, &status,
+		    MPOL_MF_MOVE_ALL))
+		return errno;
+	return -status;
 }
 
-TEST_F(call, made)
+ROW(move_pages) { .call = move_page, .arg = true, .error = EFAULT };
+ROW(move_pages_where) { .call = move_page, .arg = false, .error = ENOENT };
+
+/* /proc */
+
+CALL(clear_refs)
 {
-	const struct layout *layout;
+	return write_line("/proc/self/clear_refs", row->arg == 1 ? "1" : "4") ? errno : 0;
+}
 
-	for (layout = layouts; layout < layouts + ARRAY_SIZE(layouts); layout++) {
-		long huge = layout_huge(layout, LENGTH), there = LENGTH / SZ_4K;
-		char *map = map_layout(self->fd, LENGTH, layout);
-		uint64_t seed = self->seed++;
+ROW(clear_referenced) { .call = clear_refs, .arg = 1, .present = SAME };
+ROW(clear_soft_dirty) { .call = clear_refs, .arg = 4, .present = SAME };
 
-		ASSERT_NE(MAP_FAILED, map);
-		fill(map, LENGTH, seed, 0);
-		ASSERT_EQ(huge, huge_bytes(map, LENGTH));
-		EXPECT_EQ(variant->error, variant->make(map, variant->argument));
-		if (variant->drops)
-			there = 0;
-		else if (variant->splits && huge)
-			there -= SZ_2M / SZ_4K;
-		EXPECT_EQ(there, mapped_pages(map, LENGTH));
-		EXPECT_EQ(-1, differs(map, LENGTH, seed, 0));
-		EXPECT_EQ(-1, media_differs(self->fd, layout->offset, LENGTH, seed));
-		fill(map, LENGTH, ~seed, 0);
-		EXPECT_EQ(-1, media_differs(self->fd, layout->offset, LENGTH, ~seed));
-		if (!variant->splits)
-			EXPECT_EQ(huge, huge_bytes(map, LENGTH));
-		EXPECT_EQ(0, munmap(map, LENGTH));
+CALL(read_proc)
+{
+	const char * const paths[] = {
+		"/proc/self/maps", "/proc/self/smaps", "/proc/self/smaps_rollup",
+		"/proc/self/numa_maps",
+	};
+	char buffer[4096];
+	int i, fd, n;
+
+	for (i = 0; i < ARRAY_SIZE(paths); i++) {
+		fd = open(paths[i], O_RDONLY | O_CLOEXEC);
+		do {
+			n = read(fd, buffer, sizeof(buffer));
+		} while (n > 0);
+		if (n < 0)
+			return errno;
+		close(fd);
 	}
-	EXPECT_EQ(0, cached_pages(self->fd));
+	return 0;
 }
 
-/* The calls that change what is mapped where. */
-FIXTURE(mapping) {
-	char *map, *other;
-	uint64_t seed;
-	off_t offset;
-	int fd;
-};
+ROW(smaps) { .call = read_proc, .present = SAME };
 
-FIXTURE_VARIANT(mapping) {
-	struct layout layout;
-};
-
-FIXTURE_VARIANT_ADD(mapping, huge) {
-	.layout = LAYOUT_HUGE,
-};
-
-FIXTURE_VARIANT_ADD(mapping, small) {
-	.layout = LAYOUT_SMALL,
-};
-
-FIXTURE_VARIANT_ADD(mapping, mixed) {
-	.layout = LAYOUT_MIXED,
-};
-
-/* There is room at other for the mapping, but for its 2M pages only where they are mixed. */
-FIXTURE_SETUP(mapping)
+/* The file that shows there is nobody's to open. */
+CALL(open_map_file)
 {
-	self->offset = variant->layout.offset;
-	self->fd = open(node, O_RDWR | O_DIRECT | O_CLOEXEC);
-	ASSERT_LE(0, self->fd);
-	self->map = map_layout(self->fd, LENGTH, &variant->layout);
-	ASSERT_NE(MAP_FAILED, self->map);
-	self->other = map_skewed(-1, LENGTH, 0, SZ_1M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
-	ASSERT_NE(MAP_FAILED, self->other);
-	self->seed = new_seed();
-	fill(self->map, LENGTH, self->seed, 0);
+	char path[80], name[80];
+	int n;
+
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", (unsigned long)self->map,
+		 (unsigned long)self->map + LENGTH);
+	n = readlink(path, name, sizeof(name) - 1);
+	ASSERT_LT(0, n);
+	name[n] = '\0';
+	EXPECT_STREQ(node, name);
+	return open(path, O_RDWR | O_CLOEXEC) < 0 ? errno : 0;
 }
 
-/* Whatever is still mapped goes with the process. */
-FIXTURE_TEARDOWN(mapping)
+ROW(map_files) { .call = open_map_file, .error = EACCES };
+
+/* futex(2): a word of the media is the same one in all mappings, and no other word is */
+
+static long futex(char *word, int call, uint32_t value)
 {
-	EXPECT_EQ(0, cached_pages(self->fd));
-	close(self->fd);
+	return syscall(__NR_futex, word, call, value, NULL, NULL, 0);
 }
 
-/* follows() - whether @length bytes at @map are the media's from @at on, also when stored to */
-static bool follows(int fd, char *map, off_t offset, off_t at, size_t length, uint64_t seed)
+/* is_waiting() - whether the process is in the futex call */
+static bool is_waiting(pid_t pid)
 {
-	char *buffer = aligned_alloc(SZ_4K, length);
-	bool result;
+	char path[32];
 
-	result = differs(map, length, seed, at) == -1;
-	fill(map, length, ~seed, at);
-	result = result && pread(fd, buffer, length, offset + at) == length &&
-		 differs(buffer, length, ~seed, at) == -1;
-	fill(map, length, seed, at);
-	free(buffer);
-	return result;
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+	return number_in(path, "") == __NR_futex;
 }
 
-#define FOLLOWS(map, at, length) \
-	EXPECT_TRUE(follows(self->fd, map, self->offset, at, length, self->seed))
-
-TEST_F(mapping, fork)
+CALL(wait_and_wake)
 {
-	int status;
-	pid_t pid = fork();
+	const size_t others[] = { MIDDLE - SZ_2M, MIDDLE - SZ_4K, MIDDLE + SZ_4K, MIDDLE + 4 };
+	char *elsewhere = map_skewed(self->fd, LENGTH, 0, 5 * SZ_4K, PROT_READ | PROT_WRITE,
+				     MAP_SHARED);
+	uint32_t value = *(uint32_t *)(self->map + MIDDLE);
+	int i, woken;
+	pid_t pid;
 
-	ASSERT_LE(0, pid);
+	ASSERT_NE(MAP_FAILED, elsewhere);
+	pid = fork();
 	if (pid == 0) {
-		if (differs(self->map, LENGTH, self->seed, 0) != -1)
-			_exit(1);
-		fill(self->map + PIECE, PIECE, ~self->seed, PIECE);
-		_exit(0);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(futex(elsewhere + MIDDLE, FUTEX_WAIT, value) != 0);
 	}
-	ASSERT_EQ(pid, waitpid(pid, &status, 0));
-	EXPECT_EQ(0, status);
-	EXPECT_EQ(-1, differs(self->map, PIECE, self->seed, 0));
-	EXPECT_EQ(-1, differs(self->map + PIECE, PIECE, ~self->seed, PIECE));
-	fill(self->map, LENGTH, self->seed, 0);
-	FOLLOWS(self->map, 0, LENGTH);
+	munmap(elsewhere, LENGTH);
+	for (i = 0; i < 1000 && !is_waiting(pid); i++)
+		usleep(1000);
+	for (i = 0; i < ARRAY_SIZE(others); i++)
+		EXPECT_EQ(0, futex(self->map + others[i], FUTEX_WAKE, 1));
+	woken = futex(self->map + MIDDLE, FUTEX_WAKE, 1);
+	EXPECT_EQ(1, woken);
+	if (woken != 1)
+		kill(pid, SIGKILL);
+	EXPECT_EQ(0, child_status(pid));
+	return 0;
 }
 
-TEST_F(mapping, dontfork)
-{
-	ASSERT_EQ(0, madvise(self->map + SZ_4K, PIECE, MADV_DONTFORK));
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map + SZ_4K, false));
-	EXPECT_EQ(0, fault_signal(self->map, true));
-	EXPECT_EQ(0, fault_signal(self->map + SZ_4K + PIECE, true));
-	FOLLOWS(self->map, 0, LENGTH);
-}
-
-TEST_F(mapping, moved)
-{
-	ASSERT_EQ(self->other, mremap(self->map, LENGTH, LENGTH, MREMAP_MAYMOVE | MREMAP_FIXED,
-				      self->other));
-	FOLLOWS(self->other, 0, LENGTH);
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map, false));
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map + LENGTH - SZ_4K, false));
-}
-
-TEST_F(mapping, part_moved)
-{
-	ASSERT_EQ(self->other, mremap(self->map + SZ_4K, PIECE, PIECE,
-				      MREMAP_MAYMOVE | MREMAP_FIXED, self->other));
-	FOLLOWS(self->other, SZ_4K, PIECE);
-	FOLLOWS(self->map, 0, SZ_4K);
-	FOLLOWS(self->map + SZ_4K + PIECE, SZ_4K + PIECE, LENGTH - SZ_4K - PIECE);
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map + SZ_4K, false));
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map + PIECE, false));
-}
-
-TEST_F(mapping, shrunk)
-{
-	ASSERT_EQ(self->map, mremap(self->map, LENGTH, PIECE, 0));
-	FOLLOWS(self->map, 0, PIECE);
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map + PIECE, false));
-	EXPECT_EQ(-1, media_differs(self->fd, self->offset, LENGTH, self->seed));
-}
-
-TEST_F(mapping, shrunk_and_moved)
-{
-	ASSERT_EQ(self->other, mremap(self->map, LENGTH, PIECE, MREMAP_MAYMOVE | MREMAP_FIXED,
-				      self->other));
-	FOLLOWS(self->other, 0, PIECE);
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map, false));
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map + PIECE, false));
-	EXPECT_EQ(-1, media_differs(self->fd, self->offset, LENGTH, self->seed));
-}
-
-TEST_F(mapping, hole)
-{
-	ASSERT_EQ(0, munmap(self->map + PIECE, SZ_4K));
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map + PIECE, true));
-	FOLLOWS(self->map, 0, PIECE);
-	FOLLOWS(self->map + PIECE + SZ_4K, PIECE + SZ_4K, LENGTH - PIECE - SZ_4K);
-	EXPECT_EQ(-1, media_differs(self->fd, self->offset, LENGTH, self->seed));
-}
-
-TEST_F(mapping, read_only_for_a_time)
-{
-	ASSERT_EQ(0, mprotect(self->map + SZ_4K, PIECE, PROT_READ));
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map + SZ_4K, true));
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map + PIECE, true));
-	EXPECT_EQ(0, fault_signal(self->map + PIECE, false));
-	EXPECT_EQ(0, fault_signal(self->map, true));
-	EXPECT_EQ(0, fault_signal(self->map + SZ_4K + PIECE, true));
-	EXPECT_EQ(-1, differs(self->map, LENGTH, self->seed, 0));
-	ASSERT_EQ(0, mprotect(self->map, LENGTH, PROT_NONE));
-	EXPECT_EQ(SIGSEGV, fault_signal(self->map, false));
-	ASSERT_EQ(0, mprotect(self->map, LENGTH, PROT_READ | PROT_WRITE));
-	FOLLOWS(self->map, 0, LENGTH);
-}
-
-TEST_F(mapping, read_only_for_ever)
-{
-	int fd = open(node, O_RDONLY | O_CLOEXEC);
-	char *map = mmap(self->other, LENGTH, PROT_READ, MAP_SHARED | MAP_FIXED, fd, self->offset);
-
-	close(fd);
-	ASSERT_EQ(self->other, map);
-	EXPECT_EQ(-1, differs(map, LENGTH, self->seed, 0));
-	EXPECT_EQ(-1, mprotect(map, LENGTH, PROT_READ | PROT_WRITE));
-	EXPECT_EQ(EACCES, errno);
-	EXPECT_EQ(SIGSEGV, fault_signal(map, true));
-	FOLLOWS(self->map, 0, LENGTH);
-	EXPECT_EQ(-1, differs(map, LENGTH, self->seed, 0));
-}
-
-/* All pages are there when the call returns, and of the right size. */
-TEST_F(mapping, populated)
-{
-	static const int flags[] = { MAP_POPULATE, MAP_LOCKED };
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(flags); i++) {
-		ASSERT_EQ(self->map, mmap(self->map, LENGTH, PROT_READ | PROT_WRITE,
-					  MAP_SHARED | MAP_FIXED | flags[i], self->fd,
-					  self->offset));
-		EXPECT_EQ(LENGTH / SZ_4K, mapped_pages(self->map, LENGTH));
-		FOLLOWS(self->map, 0, LENGTH);
-		EXPECT_EQ(layout_huge(&variant->layout, LENGTH), huge_bytes(self->map, LENGTH));
-	}
-}
-
-TEST_F(mapping, sealed)
-{
-	ASSERT_EQ(0, syscall(__NR_mseal, self->map, LENGTH, 0));
-	EXPECT_EQ(-1, munmap(self->map, SZ_4K));
-	EXPECT_EQ(EPERM, errno);
-	EXPECT_EQ(-1, mprotect(self->map, LENGTH, PROT_NONE));
-	EXPECT_EQ(EPERM, errno);
-	FOLLOWS(self->map, 0, LENGTH);
-}
+ROW(futex) { .call = wait_and_wake };
 
 PMEM_DAX_MAIN("namespace0.0")

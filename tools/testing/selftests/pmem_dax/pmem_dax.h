@@ -246,36 +246,47 @@ static __thread struct {
 	sigjmp_buf env;
 	int code;
 	void *address;
-} bus_error;
+} access_error;
 
-static inline void on_bus_error(int signal, siginfo_t *info, void *context)
+static inline void on_access_error(int signal, siginfo_t *info, void *context)
 {
-	bus_error.code = info->si_code;
-	bus_error.address = info->si_addr;
-	siglongjmp(bus_error.env, 1);
+	access_error.code = info->si_code;
+	access_error.address = info->si_addr;
+	siglongjmp(access_error.env, 1);
 }
 
-/*
- * bus_code() - access a byte
- *
- * Returns 0 if that worked, or the si_code of the SIGBUS; -1 if it named another address.
- */
-static inline int bus_code(char *address, bool store)
+static inline int access_code(int signal, char *address, bool store)
 {
-	struct sigaction action = { .sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO }, old;
+	struct sigaction action = { .sa_sigaction = on_access_error, .sa_flags = SA_SIGINFO }, old;
 
-	bus_error.code = 0;
-	sigaction(SIGBUS, &action, &old);
-	if (!sigsetjmp(bus_error.env, 1)) {
+	access_error.code = 0;
+	sigaction(signal, &action, &old);
+	if (!sigsetjmp(access_error.env, 1)) {
 		if (store)
 			touch(address);
 		else
 			load_byte(address);
 	}
-	sigaction(SIGBUS, &old, NULL);
-	if (bus_error.code && bus_error.address != address)
+	sigaction(signal, &old, NULL);
+	if (access_error.code && access_error.address != address)
 		return -1;
-	return bus_error.code;
+	return access_error.code;
+}
+
+/*
+ * bus_code(), segv_code() - access a byte
+ *
+ * Returns 0 if that worked, or the si_code of the SIGBUS or SIGSEGV; -1 if it named another
+ * address.
+ */
+static inline int bus_code(char *address, bool store)
+{
+	return access_code(SIGBUS, address, store);
+}
+
+static inline int segv_code(char *address, bool store)
+{
+	return access_code(SIGSEGV, address, store);
 }
 
 /*
@@ -339,8 +350,8 @@ static inline long minor_faults(void)
 	return usage.ru_minflt;
 }
 
-/* huge_bytes() - how much of the range is mapped with 2M pages; -1 if the kernel cannot tell */
-static inline long huge_bytes(const char *start, size_t length)
+/* scan_bytes() - how much of the range has pages of @category; -1 if the kernel cannot tell */
+static inline long scan_bytes(const char *start, size_t length, uint64_t category)
 {
 	struct page_region regions[64];
 	struct pm_scan_arg arg = {
@@ -349,8 +360,8 @@ static inline long huge_bytes(const char *start, size_t length)
 		.end = (uintptr_t)start + length,
 		.vec = (uintptr_t)regions,
 		.vec_len = ARRAY_SIZE(regions),
-		.category_mask = PAGE_IS_HUGE,
-		.return_mask = PAGE_IS_HUGE,
+		.category_mask = category,
+		.return_mask = category,
 	};
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	long bytes = 0;
@@ -368,6 +379,18 @@ static inline long huge_bytes(const char *start, size_t length)
 	} while (n > 0 && arg.start < arg.end);
 	close(fd);
 	return bytes;
+}
+
+/* huge_bytes() - how much of the range is mapped with 2M pages */
+static inline long huge_bytes(const char *start, size_t length)
+{
+	return scan_bytes(start, length, PAGE_IS_HUGE);
+}
+
+/* present_bytes() - how much of the range is mapped with any pages */
+static inline long present_bytes(const char *start, size_t length)
+{
+	return scan_bytes(start, length, PAGE_IS_PRESENT);
 }
 
 /* physical() - the physical address of a byte that is mapped; 0 if it is not */
