@@ -44,6 +44,7 @@ use kernel_ext::{
         node::{
             self,
             AddressRequest,
+            FileId,
             Node, //
         },
     },
@@ -54,6 +55,7 @@ use kernel_ext::{
     fs::{
         io::Io,
         pseudo::{
+            BackingFile,
             File,
             FileOperations,
             Mount, //
@@ -84,9 +86,9 @@ pub(crate) struct Device {
     pub(crate) dirty: DirtyChunks,
     pub(crate) mappings: Mappings,
     pub(crate) order: TouchOrder,
-    // The file of all mappings, which has a reference of `self`: see `with_file`.
+    // Have references of `self`: see `with_file`.
     #[pin]
-    file: Mutex<Option<File<Device>>>,
+    files: Mutex<Option<Files>>,
     #[pin]
     pub(crate) log: RateLimit,
     #[pin]
@@ -123,7 +125,7 @@ impl Device {
             dirty,
             mappings,
             order: TouchOrder::new(),
-            file <- new_mutex!(None, "pmem_dax file"),
+            files <- new_mutex!(None, "pmem_dax files"),
             log <- RateLimit::new(),
             table_locks <- pin_init::pin_init_array_from_fn(|_| new_mutex!((), "pmem_dax table")),
         }))
@@ -134,22 +136,33 @@ impl Device {
         self.name.to_str().unwrap_or("?")
     }
 
-    /// Calls `f` with the file of all mappings. May sleep.
+    /// Calls `f` with the file that mappings of `node` have. May sleep.
     ///
-    /// The file is made for the first mapping and kept until the last close: it keeps the module,
-    /// which is not to be kept by a device that nobody uses.
+    /// It is kept for further mappings until the node is closed. The one behind it is made for the
+    /// first mapping of the disk and kept until the last close: it keeps the module, which is not to
+    /// be kept by a device that nobody uses.
     pub(crate) fn with_file<R>(
         this: ArcBorrow<'_, Self>,
-        f: impl FnOnce(&File<Device>) -> R,
+        node: Node<'_>,
+        f: impl FnOnce(&BackingFile) -> R,
     ) -> Result<R> {
-        let mut slot = this.file.lock();
+        let mut slot = this.files.lock();
+        let files = match &mut *slot {
+            Some(files) => files,
+            empty => empty.insert(Files {
+                all: File::new(this.dax.inode(), &this.name, this.into())?,
+                last: None,
+            }),
+        };
 
-        if let Some(file) = &*slot {
-            return Ok(f(file));
+        match &files.last {
+            Some((id, file)) if *id == node.id() => Ok(f(file)),
+            _ => {
+                let file = files.all.back(node)?;
+
+                Ok(f(&files.last.insert((node.id(), file)).1))
+            }
         }
-        let file = File::new(this.dax.inode(), &this.name, this.into())?;
-
-        Ok(f(slot.insert(file)))
     }
 
     /// Ends all mapping: there will be no new ones, and no access through old ones. What was stored
@@ -240,6 +253,13 @@ impl Device {
     }
 }
 
+/// The files of the mappings of a disk.
+struct Files {
+    all: File<Device>,
+    // That of the node that was mapped last.
+    last: Option<(FileId, BackingFile)>,
+}
+
 impl FileOperations for Device {
     fn sync(&self, range: ByteRange) -> Result {
         let alive = self.dax.enter().ok_or(EIO)?;
@@ -257,7 +277,7 @@ impl disk::Operations for Device {
     /// As with a page cache, what was stored is durable after the last close. Nobody has a mapping
     /// any more, since that keeps its file open.
     fn last_close(&self) {
-        drop(self.file.lock().take());
+        drop(self.files.lock().take());
 
         // If it was removed, that was the end of it.
         let Some(alive) = self.dax.enter() else {
@@ -330,6 +350,13 @@ impl node::Operations for Device {
     fn repartitioned(&self) {
         // What was the end of a partition may be somebody else's bytes next.
         self.refault();
+    }
+
+    fn close(&self, node: Node<'_>) {
+        if let Some(files) = &mut *self.files.lock() {
+            // It keeps the path of the node, and with it the mount.
+            files.last.take_if(|(id, _)| *id == node.id());
+        }
     }
 
     fn flush(&self) {

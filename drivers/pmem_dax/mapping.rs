@@ -171,7 +171,7 @@ pub(crate) fn map(device: ArcBorrow<'_, Device>, node: Node<'_>, area: Area<'_>)
 
         return Err(refuse(&device, why, EBUSY));
     }
-    Device::with_file(device, |file| area.set_file::<Mapping, _>(file, page))
+    Device::with_file(device, node, |file| area.set_file::<Mapping>(file, page))
 }
 
 /// Tells why a mapping is not made.

@@ -5,6 +5,7 @@
  */
 
 #include <linux/badblocks.h>
+#include <linux/backing-file.h>
 #include <linux/dax.h>
 #include <linux/libnvdimm.h>
 #include <linux/nd.h>

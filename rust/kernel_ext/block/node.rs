@@ -81,6 +81,9 @@ pub trait Operations: disk::Operations {
 
     /// A partition was made, removed or resized (BLKPG). May sleep; called before the caller is told.
     fn repartitioned(&self);
+
+    /// The file of `node` is about to be closed: its last reference went. May sleep.
+    fn close(&self, node: Node<'_>);
 }
 
 /// The file operations of one major.
@@ -175,6 +178,7 @@ impl<T: Operations> Hook<T> {
             // filemap_splice_read would fill the page cache.
             splice_read: Some(bindings::copy_splice_read),
             fsync: Some(Self::fsync_callback),
+            release: Some(Self::release_callback),
             unlocked_ioctl: Some(Self::ioctl_callback),
             compat_ioctl: Some(Self::compat_ioctl_callback),
             // No read or write of ours is ever queued.
@@ -298,6 +302,24 @@ impl<T: Operations> Hook<T> {
         match sync_range(start, end).and_then(|range| data.sync(node, range)) {
             Ok(()) => 0,
             Err(e) => e.to_errno(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by fs/file_table.c: __fput, once, for a file of ours.
+    unsafe extern "C" fn release_callback(
+        inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
+        // SAFETY: By this function's requirements; the file still has its device.
+        let (data, node) = unsafe { open_node::<T>(file) };
+
+        data.close(node);
+        match node.shim().default.release {
+            // SAFETY: It is called with what the VFS called us with.
+            Some(release) => unsafe { release(inode, file) },
+            None => 0,
         }
     }
 
@@ -576,6 +598,16 @@ impl Node<'_> {
         }
     }
 
+    /// What tells the file from others, until it is closed.
+    pub fn id(&self) -> FileId {
+        FileId(self.file.as_ptr().addr())
+    }
+
+    #[inline]
+    pub(crate) fn as_raw(&self) -> *mut bindings::file {
+        self.file.as_ptr()
+    }
+
     /// What identifies us as a holder.
     fn holder(&self) -> *mut c_void {
         self.operations().cast_mut().cast()
@@ -624,11 +656,12 @@ impl Node<'_> {
         // leaves nothing in its page cache (block/bdev.c: blkdev_flush_mapping).
         let partitions = unsafe { (&raw const (*disk).open_partitions).read_volatile() };
 
-        if self.partition() == 0 && partitions != 0 {
+        if self.partition() != 0 {
+            // SAFETY: As above; a disk has a device for the whole of it.
+            unsafe { leave_cache((*disk).part0)? };
+        } else if partitions != 0 {
             return self.leave_all_caches();
         }
-        // SAFETY: As above; a disk has a device for the whole of it.
-        unsafe { leave_cache((*disk).part0)? };
         // SAFETY: By the type's invariants the device is valid.
         unsafe { leave_cache(self.bdev()) }
     }
@@ -893,6 +926,10 @@ impl Drop for OpenNode {
         unsafe { bindings::fput(self.file.as_ptr()) };
     }
 }
+
+/// What tells an open file from others: see [`Node::id`].
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub struct FileId(usize);
 
 /// The device is held. Dropping it lets go.
 ///

@@ -6,6 +6,7 @@
 
 use crate::{
     bindings,
+    block::node::Node,
     module::{
         ModuleRef,
         THIS_MODULE, //
@@ -70,7 +71,7 @@ unsafe extern "C" fn init_fs_context_callback(fc: *mut bindings::fs_context) -> 
     0
 }
 
-/// Shows the file as the device that it maps, in `/proc/PID/maps` and to lsof and fuser.
+/// Shows a file as the device that it maps, to those who do not ask for the path of its user (perf).
 ///
 /// # Safety
 ///
@@ -141,7 +142,7 @@ impl Drop for Mount {
 ///
 /// It claims to be a DAX character device, which is what mm wants to know of memory that has no
 /// page cache, may be pinned for long and is mapped with pages of any size (`vma_is_dax`,
-/// `vma_is_fsdax`). It has no operations, so nobody can open it.
+/// `vma_is_fsdax`). No path leads to it, so it is opened by [`File::back`] alone.
 ///
 /// # Invariants
 ///
@@ -174,6 +175,8 @@ impl Inode {
         }
         // SAFETY: As above.
         unsafe { (*inode.as_ptr()).i_flags = bindings::S_PRIVATE | bindings::S_DAX };
+        // SAFETY: As above.
+        unsafe { (*inode.as_ptr()).__bindgen_anon_3.i_fop = &BackingFile::OPERATIONS };
 
         // INVARIANT: `alloc_anon_inode` returned a reference.
         Ok(Self {
@@ -231,7 +234,7 @@ pub struct File<T: FileOperations> {
 }
 
 impl<T: FileOperations> File<T> {
-    /// Makes a file that shows as `/dev/NAME`. May sleep.
+    /// Makes a file. May sleep.
     pub fn new(inode: &Inode, name: &CStr, data: Arc<T>) -> Result<Self> {
         let module = ModuleRef::try_get().ok_or(ENODEV)?;
 
@@ -266,10 +269,28 @@ impl<T: FileOperations> File<T> {
         })
     }
 
-    /// Takes another reference, for C.
-    pub(crate) fn get(&self) -> *mut bindings::file {
-        // SAFETY: By the type's invariants the file is valid.
-        unsafe { bindings::get_file(self.file.as_ptr()) }
+    /// Makes a file that stands behind that of `node` in a mapping. May sleep.
+    ///
+    /// C: `backing_file_open`.
+    pub fn back(&self, node: Node<'_>) -> Result<BackingFile> {
+        let user = node.as_raw();
+        // SAFETY: By the invariants of both types the files are valid. The inode is special, so the
+        // mount of neither is asked whether it may be written to (fs/open.c: do_dentry_open).
+        let file = from_err_ptr(unsafe {
+            bindings::backing_file_open(
+                user,
+                bindings::O_RDWR as c_int,
+                &raw const (*self.file.as_ptr()).__bindgen_anon_1.f_path,
+                (*user).f_cred,
+            )
+        })?;
+        let file = NonNull::new(file).ok_or(ENOMEM)?;
+
+        // SAFETY: By the type's invariants our file is valid; the new one nobody else knows.
+        unsafe { (*file.as_ptr()).private_data = bindings::get_file(self.file.as_ptr()).cast() };
+
+        // INVARIANT: A new file comes with one reference, and `Inode::new` set its operations.
+        Ok(BackingFile { file })
     }
 }
 
@@ -326,5 +347,70 @@ impl<T: FileOperations> Vtable<T> {
             Ok(range) => data.sync(range).map_or_else(|e| e.to_errno(), |()| 0),
             Err(e) => e.to_errno(),
         }
+    }
+}
+
+/// A file that mappings have for that of a node. `/proc/PID/maps` shows the node's path and numbers
+/// for it, by which lsof and fuser find who has the node mapped.
+///
+/// # Invariants
+///
+/// `file` is a valid file whose operations are [`OPERATIONS`](Self::OPERATIONS), and a reference of it
+/// is owned. Its `private_data` is a reference of the [`File`] that it was made by.
+pub struct BackingFile {
+    file: NonNull<bindings::file>,
+}
+
+// SAFETY: A `struct file` may be used and put by any thread.
+unsafe impl Send for BackingFile {}
+
+// SAFETY: A `struct file` may be used by any thread at any time.
+unsafe impl Sync for BackingFile {}
+
+impl BackingFile {
+    const OPERATIONS: bindings::file_operations = bindings::file_operations {
+        owner: THIS_MODULE,
+        release: Some(Self::release_callback),
+        fsync: Some(Self::fsync_callback),
+        ..pin_init::zeroed()
+    };
+
+    /// Takes another reference, for C.
+    pub(crate) fn get(&self) -> *mut bindings::file {
+        // SAFETY: By the type's invariants the file is valid.
+        unsafe { bindings::get_file(self.file.as_ptr()) }
+    }
+
+    /// # Safety
+    ///
+    /// Called by fs/file_table.c: __fput, once, for a file made by [`File::back`].
+    unsafe extern "C" fn release_callback(
+        _inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
+        // SAFETY: By this function's requirements `private_data` is a reference of a file, which
+        // nobody uses after.
+        unsafe { bindings::fput((*file).private_data.cast()) };
+        0
+    }
+
+    /// # Safety
+    ///
+    /// Called by fs/sync.c: vfs_fsync_range, for a file made by [`File::back`].
+    unsafe extern "C" fn fsync_callback(
+        file: *mut bindings::file,
+        start: bindings::loff_t,
+        end: bindings::loff_t,
+        datasync: c_int,
+    ) -> c_int {
+        // SAFETY: By this function's requirements `private_data` is a file, and `file` is in use.
+        unsafe { bindings::vfs_fsync_range((*file).private_data.cast(), start, end, datasync) }
+    }
+}
+
+impl Drop for BackingFile {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants a reference is owned.
+        unsafe { bindings::fput(self.file.as_ptr()) };
     }
 }

@@ -11,10 +11,7 @@ use crate::{
         self,
         Node, //
     },
-    fs::pseudo::{
-        File,
-        FileOperations, //
-    },
+    fs::pseudo::BackingFile,
     mm::fault::{
         Fault,
         Outcome, //
@@ -119,7 +116,7 @@ impl<'a> Area<'a> {
     /// The mapping cannot grow, so that the pages up to its end are those that were asked for now.
     /// That also makes it unmergeable, on which mm/vma.c relies to drop the reference of a file that
     /// was changed (call_mmap_prepare), and we to have `T::new` called for each (call_vma_mapped).
-    pub fn set_file<T: Operations, F: FileOperations>(self, file: &File<F>, page: PageOffset) {
+    pub fn set_file<T: Operations>(self, file: &BackingFile, page: PageOffset) {
         // SAFETY: By the type's invariants.
         let desc = unsafe { &mut *self.desc.as_ptr() };
 
