@@ -27,10 +27,6 @@ use kernel::{
     prelude::*,
     str::CString,
     sync::{
-        lock::{
-            mutex::MutexBackend,
-            Guard, //
-        },
         Arc,
         ArcBorrow,
         Mutex, //
@@ -70,9 +66,6 @@ use kernel_ext::{
     }, //
 };
 
-/// A power of two: see [`Device::lock_table`].
-const TABLE_LOCKS: usize = 64;
-
 /// A device. It lives until the last open file of its disk is closed, which may be long after it
 /// was removed; what goes earlier, the memory, is behind [`dax::Device::enter`].
 #[pin_data]
@@ -91,8 +84,6 @@ pub(crate) struct Device {
     files: Mutex<Option<Files>>,
     #[pin]
     pub(crate) log: RateLimit,
-    #[pin]
-    table_locks: [Mutex<()>; TABLE_LOCKS],
 }
 
 impl Device {
@@ -127,7 +118,6 @@ impl Device {
             order: TouchOrder::new(),
             files <- new_mutex!(None, "pmem_dax files"),
             log <- RateLimit::new(),
-            table_locks <- pin_init::pin_init_array_from_fn(|_| new_mutex!((), "pmem_dax table")),
         }))
     }
 
@@ -187,15 +177,6 @@ impl Device {
         );
     }
 
-    /// Keeps all other faults away that may fill the same entry of a page table. Without it, a page
-    /// and a large page could be put in one place by two threads at once.
-    #[inline]
-    pub(crate) fn lock_table(&self, key: usize) -> Option<Guard<'_, (), MutexBackend>> {
-        self.table_locks
-            .get(key % TABLE_LOCKS)
-            .map(|lock| lock.lock())
-    }
-
     fn write_back(&self, alive: &Alive<'_, Media>, range: ByteRange) {
         if self.dax.has_write_cache() {
             self.dirty
@@ -215,9 +196,7 @@ impl Device {
     /// sleep.
     pub(crate) fn refault(&self) {
         // A fault that looked before what changed did is over then, or has its page in the table.
-        for lock in &self.table_locks {
-            drop(lock.lock());
-        }
+        self.dax.wait_for_tables();
         if let Some(all) = self.dax.data().geometry.all() {
             self.dax.inode().unmap(all, false);
         }

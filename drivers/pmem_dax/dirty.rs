@@ -44,10 +44,8 @@ impl DirtyChunks {
     }
 
     #[inline]
-    fn word(&self, chunk: u64) -> Option<(&AtomicU64, u64)> {
-        let word = self.words.get(usize::try_from(chunk / BITS).ok()?)?;
-
-        Some((word, 1 << (chunk % BITS)))
+    fn word(&self, chunk: u64) -> Option<&AtomicU64> {
+        self.words.get(usize::try_from(chunk / BITS).ok()?)
     }
 
     /// Adds the chunks that `range` touches.
@@ -59,7 +57,7 @@ impl DirtyChunks {
 
     /// Adds the chunks that the block of `order` at `page` is in: one, unless it is larger, since
     /// the memory starts at a multiple of 2 MiB.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn mark_block(&self, page: PageOffset, order: Order) {
         let first = (page.0 / PAGES_PER_CHUNK) as u64;
 
@@ -70,12 +68,17 @@ impl DirtyChunks {
 
     #[inline]
     fn mark_chunk(&self, chunk: u64) {
-        if let Some((word, bit)) = self.word(chunk) {
+        if let Some(word) = self.word(chunk) {
             // Most faults find it set, and need not take the cache line from others.
-            if word.load(Ordering::Relaxed) & bit == 0 {
-                word.fetch_or(bit, Ordering::Relaxed);
+            if word.load(Ordering::Relaxed) >> (chunk % BITS) & 1 == 0 {
+                Self::set(word, chunk);
             }
         }
+    }
+
+    #[cold]
+    fn set(word: &AtomicU64, chunk: u64) {
+        word.fetch_or(1 << (chunk % BITS), Ordering::Relaxed);
     }
 
     /// Calls `f` with the part of `range` in each chunk that is in the set.
@@ -84,7 +87,7 @@ impl DirtyChunks {
         let mut chunk = chunks.start;
 
         while chunk < chunks.end {
-            let Some((word, bit)) = self.word(chunk) else {
+            let Some(word) = self.word(chunk) else {
                 return;
             };
             let set = word.load(Ordering::Relaxed);
@@ -94,7 +97,7 @@ impl DirtyChunks {
                 chunk = (chunk / BITS + 1) * BITS;
                 continue;
             }
-            if set & bit != 0 {
+            if set >> (chunk % BITS) & 1 != 0 {
                 let start = (chunk * PMD_SIZE).max(range.start());
                 let end = ((chunk + 1) * PMD_SIZE).min(range.end());
 

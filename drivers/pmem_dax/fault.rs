@@ -14,8 +14,9 @@ use core::sync::atomic::{
 use kernel_ext::{
     dax::{
         Access,
-        Alive,
-        Block, //
+        Block,
+        Run,
+        Table, //
     },
     mm::fault::{
         Fault,
@@ -69,58 +70,84 @@ impl TouchOrder {
 /// Everything is looked at anew in each fault: the size, since a partition may shrink while it is
 /// mapped; whether the device is there, since it may be removed; and the bad blocks.
 ///
-/// Inlined into the callback of each order, where `order` is a constant.
+/// Inlined into the callback of each order, where the order is a constant.
 #[inline(always)]
-pub(crate) fn handle(mapping: &Mapping, fault: &mut Fault<'_>, order: Order) -> Outcome {
+pub(crate) fn handle(mapping: &Mapping, fault: Fault<'_>) -> Outcome {
+    let Some(page) = fault.block() else {
+        return Outcome::FALLBACK;
+    };
+
+    if fault.is_shared() {
+        map(mapping, fault, page, true)
+    } else {
+        handle_private(mapping, fault, page)
+    }
+}
+
+#[cold]
+fn handle_private(mapping: &Mapping, fault: Fault<'_>, page: PageOffset) -> Outcome {
+    match fault.order() {
+        // fork would copy the entry without counting it (mm/huge_memory.c: copy_huge_pud).
+        Order::Pud => Outcome::FALLBACK,
+        _ if fault.is_write() => copy(mapping, fault, page),
+        _ => map(mapping, fault, page, false),
+    }
+}
+
+#[inline(always)]
+fn map(mapping: &Mapping, fault: Fault<'_>, page: PageOffset, shared: bool) -> Outcome {
+    let order = fault.order();
+    let writable = shared && fault.is_writable();
     let device = mapping.device();
     let node = mapping.node();
 
-    let Some(page) = fault.block(order) else {
+    if order == Order::Pud && order != device.dax.largest() {
         return Outcome::FALLBACK;
+    }
+    // Before anything else is looked at, as `Device::refault` is to catch what is found now.
+    let Some(table) = device
+        .dax
+        .enter_table(fault.table_key(device.dax.largest()))
+    else {
+        return Outcome::refuse(order);
     };
-    if fault.is_write() && !fault.is_shared() {
-        return copy(mapping, fault, page, order);
-    }
-    // fork would copy the entry without counting it (mm/huge_memory.c: copy_huge_pud).
-    if order == Order::Pud && (order != device.dax.largest() || !fault.is_shared()) {
-        return Outcome::FALLBACK;
-    }
-
-    // From here on, as `Device::refault` is to catch what is found now.
-    let _table = device.lock_table(fault.table_key(device.dax.largest()));
     if !lie_before(page, order.pages(), node.end()) {
         return Outcome::refuse(order);
     }
     // A load would map the page for stores too, since the mapping is one for stores.
-    if fault.is_writable() && node.is_read_only() {
+    if writable && node.is_read_only() {
         return Outcome::refuse(order);
     }
-    let Some(alive) = device.dax.enter() else {
-        return Outcome::refuse(order);
-    };
-    let block = match find(&alive, page, order) {
+    let block = match find(&table, page, order) {
         Ok(block) => block,
         Err(outcome) => return outcome,
     };
 
-    if fault.is_superseded(order) {
+    if fault.is_superseded() {
         return Outcome::NO_PAGE;
     }
     // Before the page is there to be stored to, so that no sync can miss it.
-    if fault.is_writable() {
+    if writable {
         device.dirty.mark_block(page, order);
     }
-    let outcome = fault.insert(block);
+    let write = shared && fault.is_write();
+    let outcome = fault.insert(block, write);
 
     if order == Order::Pte && outcome == Outcome::NO_PAGE {
         let mut last = page.0;
 
         if device.order.is_next(page) {
-            let followers = fault.followers(MOST_FOLLOWERS);
+            let pages = fault.followers(MOST_FOLLOWERS);
 
-            if followers != 0 {
-                insert_followers(mapping, fault, &alive, page, followers);
-                last += followers;
+            if let Some(run) = followers(mapping, &table, page, pages) {
+                if writable {
+                    // The fault's own page marked the chunk that the first one is in.
+                    let end = PageOffset(page.0 + pages);
+
+                    device.dirty.mark_block(end, Order::Pte);
+                }
+                fault.insert_followers(run, write);
+                last += pages;
             }
         }
         device.order.set_next(PageOffset(last + 1));
@@ -129,19 +156,21 @@ pub(crate) fn handle(mapping: &Mapping, fault: &mut Fault<'_>, order: Order) -> 
 }
 
 /// Copies what a process stores to in a private mapping.
-#[cold]
-fn copy(mapping: &Mapping, fault: &mut Fault<'_>, page: PageOffset, order: Order) -> Outcome {
+fn copy(mapping: &Mapping, fault: Fault<'_>, page: PageOffset) -> Outcome {
+    let order = fault.order();
+
     if order != Order::Pte {
         return Outcome::FALLBACK;
     }
+    let dax = &mapping.device().dax;
+    let Some(table) = dax.enter_table(fault.table_key(dax.largest())) else {
+        return Outcome::refuse(order);
+    };
     if !lie_before(page, 1, mapping.node().end()) {
         return Outcome::refuse(order);
     }
-    let Some(alive) = mapping.device().dax.enter() else {
-        return Outcome::refuse(order);
-    };
 
-    match find(&alive, page, order) {
+    match find(&table, page, order) {
         Ok(block) => fault.copy(block),
         Err(outcome) => outcome,
     }
@@ -150,41 +179,29 @@ fn copy(mapping: &Mapping, fault: &mut Fault<'_>, page: PageOffset, order: Order
 /// The block to be mapped, or what the fault comes to without one.
 #[inline(always)]
 fn find<'a>(
-    alive: &'a Alive<'_, Media>,
+    table: &'a Table<'_, Media>,
     page: PageOffset,
     order: Order,
 ) -> Result<Block<'a>, Outcome> {
-    match alive.direct_access(page, order) {
+    match table.direct_access(page, order) {
         Access::Block(block) => Ok(block),
         Access::Poisoned if order == Order::Pte => Err(Outcome::HW_POISON),
         Access::Poisoned | Access::Refused => Err(Outcome::refuse(order)),
     }
 }
 
-/// Maps the `pages` pages behind `page` too, or none of them.
-fn insert_followers(
+/// The `pages` pages behind `page`, if all of them can be mapped too.
+#[inline(always)]
+fn followers<'a>(
     mapping: &Mapping,
-    fault: &Fault<'_>,
-    alive: &Alive<'_, Media>,
+    table: &'a Table<'_, Media>,
     page: PageOffset,
     pages: usize,
-) {
-    let Some(next) = page.checked_add(1) else {
-        return;
-    };
-    if !lie_before(next, pages, mapping.node().end()) {
-        return;
-    }
-    let Some(run) = alive.run(next, pages) else {
-        return;
-    };
+) -> Option<Run<'a>> {
+    let next = page.checked_add(1)?;
 
-    if fault.is_writable() {
-        // The fault's own page marked the chunk that the first one is in.
-        mapping
-            .device()
-            .dirty
-            .mark_block(PageOffset(page.0 + pages), Order::Pte);
+    if pages == 0 || !lie_before(next, pages, mapping.node().end()) {
+        return None;
     }
-    fault.insert_followers(run);
+    table.run(next, pages)
 }

@@ -68,17 +68,6 @@ impl Geometry {
         Some(Sector::containing(PageOffset(self.pages).to_bytes()?))
     }
 
-    /// The frame of `page`, and how many pages there are from it on. `None` behind the end.
-    #[inline]
-    pub(crate) fn locate(&self, page: PageOffset) -> Option<(Pfn, usize)> {
-        let available = self.pages.checked_sub(page.0)?;
-
-        if available == 0 {
-            return None;
-        }
-        Some((self.first.checked_add(page.0)?, available))
-    }
-
     /// The physical address of the byte at `offset`.
     pub(crate) fn phys(&self, offset: u64) -> Option<u64> {
         PageOffset(self.first.0).to_bytes()?.checked_add(offset)
@@ -133,8 +122,7 @@ impl Extent {
 #[inline]
 pub(crate) fn lie_before(page: PageOffset, pages: usize, end: Sector) -> bool {
     page.checked_add(pages)
-        .and_then(PageOffset::to_sector)
-        .is_some_and(|behind| behind <= end)
+        .is_some_and(|behind| behind <= end.page())
 }
 
 /// How to place a mapping so that large pages fit.

@@ -109,8 +109,8 @@ impl mapping::Operations for Mapping {
     }
 
     #[inline(always)]
-    fn fault(&self, fault: &mut Fault<'_>, order: Order) -> Outcome {
-        fault::handle(self, fault, order)
+    fn fault(&self, fault: Fault<'_>) -> Outcome {
+        fault::handle(self, fault)
     }
 
     fn make_writable(&self, range: ByteRange) -> Result {

@@ -12,10 +12,7 @@ use crate::geometry::{
 use kernel::prelude::*;
 use kernel_ext::{
     badblocks::Badblocks,
-    dax::{
-        self,
-        Location, //
-    },
+    dax,
     units::{
         ByteRange,
         PageOffset, //
@@ -55,22 +52,10 @@ impl Media {
 
 impl dax::Operations for Media {
     #[inline(always)]
-    fn direct_access(&self, page: PageOffset, pages: usize) -> Location {
-        let Some((pfn, available)) = self.geometry.locate(page) else {
-            return Location::Outside;
-        };
-
-        if !self.badblocks.is_empty() {
-            let wanted = pages.min(available);
-            let bad = ByteRange::of_pages(page, wanted)
-                .is_none_or(|range| self.badblocks.first_in(range).is_some());
-
-            if bad {
-                return Location::Poisoned;
-            }
-            return Location::At(pfn, wanted);
-        }
-        Location::At(pfn, available)
+    fn is_bad(&self, page: PageOffset, pages: usize) -> bool {
+        !self.badblocks.is_empty()
+            && ByteRange::of_pages(page, pages)
+                .is_none_or(|range| self.badblocks.first_in(range).is_some())
     }
 
     fn memory_failure(&self, range: ByteRange) {

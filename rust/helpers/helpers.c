@@ -5,6 +5,10 @@
 #include "helpers.h"
 #include "nd.h"
 
+#ifndef CONFIG_SPARSEMEM_VMEMMAP
+#error "The struct pages of a device are taken for an array (kernel_ext/mm/memremap.rs)."
+#endif
+
 unsigned int pmem_helper_bio_op(const struct bio *bio)
 {
 	return bio_op(bio);

@@ -17,11 +17,13 @@ use crate::{
         Order,
         PageOffset,
         Pfn,
+        PAGE_SHIFT,
         PAGE_SIZE, //
     },
 };
 use core::{
     marker::PhantomData,
+    ptr::NonNull,
     sync::atomic::{
         AtomicBool,
         Ordering, //
@@ -30,33 +32,50 @@ use core::{
 use kernel::{
     device,
     error::from_err_ptr,
+    new_mutex,
     prelude::*,
-    sync::Arc,
+    sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
+        Arc,
+        Mutex, //
+    },
     types::NotThreadSafe, //
 };
 
-/// Where a page of a device is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Location {
-    /// In this frame, as are this many pages in a row, itself included.
-    At(Pfn, usize),
-    /// In memory that the hardware reported bad.
-    Poisoned,
-    /// Nowhere: behind the end of the device.
-    Outside,
-}
+/// A power of two: see [`Device::enter_table`].
+const TABLE_LOCKS: usize = 64;
 
 /// C's `-EHWPOISON`, for which the kernel crate has no name.
 const HWPOISON: c_long = -(bindings::EHWPOISON as c_long);
 
 /// What a DAX device asks its driver.
 pub trait Operations: Send + Sync + 'static {
-    /// Where the `pages` pages from `page` on are. Called in every fault; may not sleep.
-    fn direct_access(&self, page: PageOffset, pages: usize) -> Location;
+    /// Whether one of the `pages` pages from `page` on was reported bad. Called in every fault; may
+    /// not sleep.
+    fn is_bad(&self, page: PageOffset, pages: usize) -> bool;
 
     /// The hardware, or an administrator, reported `range` bad. All mappings of it are removed
     /// after. May sleep.
     fn memory_failure(&self, range: ByteRange);
+}
+
+/// In a cache line of its own, so that faults in different places do not disturb each other.
+#[pin_data]
+#[repr(align(64))]
+struct TableLock {
+    #[pin]
+    lock: Mutex<()>,
+}
+
+impl TableLock {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            lock <- new_mutex!((), "pmem_dax table"),
+        })
+    }
 }
 
 /// A DAX device with the memory that it gives access to.
@@ -67,8 +86,9 @@ pub trait Operations: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// - `dax` is a valid DAX device, of which a reference is owned; its private data is `data`.
-/// - `pages` stays mapped until `dead` is set and `dax` was killed after.
+/// - `dax` is a valid DAX device, of which a reference is owned; its private data is this.
+/// - `pages` stays mapped until `dead` is set, and after that `dax` was killed and each of
+///   `table_locks` taken.
 #[pin_data(PinnedDrop)]
 pub struct Device<T: Operations> {
     dax: *mut bindings::dax_device,
@@ -77,6 +97,8 @@ pub struct Device<T: Operations> {
     pages: PageMap,
     inode: Inode,
     dead: AtomicBool,
+    #[pin]
+    table_locks: [TableLock; TABLE_LOCKS],
     #[pin]
     data: T,
 }
@@ -116,6 +138,7 @@ impl<T: Operations> Device<T> {
         try_pin_init!(&this in Self {
             inode: Inode::new(mount)?,
             dead: AtomicBool::new(false),
+            table_locks <- pin_init::pin_init_array_from_fn(|_| TableLock::new()),
             data <- data,
             // SAFETY: The device is pinned, and releases the pages before it goes; the inode is
             // dropped after the pages.
@@ -131,14 +154,11 @@ impl<T: Operations> Device<T> {
                 )
             },
             dax: {
-                // SAFETY: `data` is initialised and pinned. Whoever calls an operation holds the
-                // SRCU and saw the device alive (drivers/dax/super.c: dax_direct_access), and
-                // `shut_down` kills it before `data` goes.
+                // SAFETY: What an operation uses is initialised, and pinned. Whoever calls one holds
+                // the SRCU and saw the device alive (drivers/dax/super.c: dax_direct_access), and
+                // `shut_down` kills it before anything goes.
                 let dax = from_err_ptr(unsafe {
-                    bindings::alloc_dax(
-                        (&raw mut (*this.as_ptr()).data).cast(),
-                        &Self::OPERATIONS,
-                    )
+                    bindings::alloc_dax(this.as_ptr().cast(), &Self::OPERATIONS)
                 })?;
 
                 // SAFETY: `dax` is valid. Copies need no flush (they bypass the cache), and may
@@ -208,6 +228,32 @@ impl<T: Operations> Device<T> {
         Some(alive)
     }
 
+    /// Keeps the memory from going away, and everybody else from filling the entries of page tables
+    /// that have the same `key`, or returns `None` if the memory is gone. May sleep.
+    ///
+    /// Without it, a page and a large page could be put in one place by two threads at once. As it
+    /// is a lock anyway, it costs less than [`enter`](Self::enter) besides.
+    #[inline]
+    pub fn enter_table(&self, key: usize) -> Option<Table<'_, T>> {
+        let lock = self.table_locks[key % TABLE_LOCKS].lock.lock();
+
+        if self.dead.load(Ordering::Acquire) {
+            return None;
+        }
+        // INVARIANT: The lock was just taken, and `dead` was not set after.
+        Some(Table {
+            device: self,
+            _lock: lock,
+        })
+    }
+
+    /// Waits for all [`Table`]s that there are now. May sleep.
+    pub fn wait_for_tables(&self) {
+        for table in &self.table_locks {
+            drop(table.lock.lock());
+        }
+    }
+
     /// Ends all access to the memory. Nobody can enter any more, and who was in has left; no mapping
     /// has a page left, and private copies are gone too, as with a file that was truncated. Then
     /// `last` is called, the last one to have the memory. When nobody pins a page any more, the
@@ -222,6 +268,7 @@ impl<T: Operations> Device<T> {
         // SAFETY: By the type's invariants `dax` is valid. drivers/dax/super.c: kill_dax clears the
         // alive bit and waits for the readers of the SRCU.
         unsafe { bindings::kill_dax(self.dax) };
+        self.wait_for_tables();
         // Nobody can insert pages now, so one pass is enough.
         if let Some(all) = ByteRange::of_pages(PageOffset(0), self.pages.pages()) {
             self.inode.unmap(all, true);
@@ -233,8 +280,8 @@ impl<T: Operations> Device<T> {
             srcu: unsafe { bindings::dax_read_lock() },
             _thread: NotThreadSafe,
         });
-        // SAFETY: The device is dead, so nobody is between `enter` and the end of `Alive`, which is
-        // what all users of the memory need; the mappings were removed.
+        // SAFETY: The device is dead, and killed and waited for after, so there is no `Alive` and no
+        // `Table`, of which all users of the memory need one; the mappings were removed.
         unsafe { self.pages.release(waiting) };
     }
 
@@ -250,27 +297,30 @@ impl<T: Operations> Device<T> {
         pfn: *mut c_ulong,
     ) -> c_long {
         // SAFETY: By this function's requirements the private data is what `new` set.
-        let data = unsafe { &*bindings::dax_get_private(dax).cast::<T>() };
-        let Ok(wanted) = usize::try_from(pages) else {
-            return EINVAL.to_errno() as c_long;
+        let device = unsafe { &*bindings::dax_get_private(dax).cast::<Self>() };
+        let Some(available) = device.pages.pages().checked_sub(pgoff) else {
+            return ERANGE.to_errno() as c_long;
         };
-
-        match data.direct_access(PageOffset(pgoff), wanted) {
-            Location::At(first, available) => {
-                // SAFETY: The caller passes null or a pointer to be written to.
-                if let Some(pfn) = unsafe { pfn.as_mut() } {
-                    *pfn = first.0;
-                }
-                // SAFETY: As above.
-                if let Some(kaddr) = unsafe { kaddr.as_mut() } {
-                    // SAFETY: The frame is memory that is mapped.
-                    *kaddr = unsafe { bindings::page_address(bindings::pfn_to_page(first.0)) };
-                }
-                c_long::try_from(available).unwrap_or(c_long::MAX)
-            }
-            Location::Poisoned => HWPOISON,
-            Location::Outside => ERANGE.to_errno() as c_long,
+        let pages = usize::try_from(pages).unwrap_or(0).min(available);
+        if pages == 0 {
+            return ERANGE.to_errno() as c_long;
         }
+        if device.data.is_bad(PageOffset(pgoff), pages) {
+            return HWPOISON;
+        }
+
+        // SAFETY: The caller passes null or a pointer to be written to.
+        if let Some(pfn) = unsafe { pfn.as_mut() } {
+            *pfn = device.pages.first().0 + pgoff;
+        }
+        // SAFETY: As above.
+        if let Some(kaddr) = unsafe { kaddr.as_mut() } {
+            // SAFETY: The page is one of those that are mapped.
+            *kaddr = unsafe { device.pages.base().add(pgoff << PAGE_SHIFT) }
+                .as_ptr()
+                .cast();
+        }
+        pages as c_long
     }
 
     /// # Safety
@@ -366,40 +416,6 @@ impl<T: Operations> Alive<'_, T> {
             }
         }
     }
-
-    /// Where the block of `order` from `page` on is, as the driver's [`Operations::direct_access`]
-    /// says: what `dax_direct_access` would ask too, without the detour.
-    #[inline(always)]
-    pub fn direct_access(&self, page: PageOffset, order: Order) -> Access<'_> {
-        match self.device.data.direct_access(page, order.pages()) {
-            Location::At(pfn, _) if self.device.pages.can_map(pfn, order) => {
-                // INVARIANT: The frame has a folio of that order, of memory that stays mapped.
-                Access::Block(Block {
-                    pfn,
-                    order,
-                    _alive: PhantomData,
-                })
-            }
-            Location::At(..) | Location::Outside => Access::Refused,
-            Location::Poisoned => Access::Poisoned,
-        }
-    }
-}
-
-impl<T: Operations> Alive<'_, T> {
-    /// The `pages` pages from `page` on, if all of them are there and good.
-    #[inline]
-    pub fn run(&self, page: PageOffset, pages: usize) -> Option<Run<'_>> {
-        match self.device.data.direct_access(page, pages) {
-            // INVARIANT: The driver says that the pages are memory that stays mapped.
-            Location::At(first, available) if available >= pages => Some(Run {
-                first,
-                pages,
-                _alive: PhantomData,
-            }),
-            _ => None,
-        }
-    }
 }
 
 impl<T: Operations> Drop for Alive<'_, T> {
@@ -410,7 +426,53 @@ impl<T: Operations> Drop for Alive<'_, T> {
     }
 }
 
-/// The answer of [`Alive::direct_access`].
+/// The proof that a device's memory is there, and stays as long as this lives, for who maps it into
+/// page tables: see [`Device::enter_table`].
+///
+/// # Invariants
+///
+/// `device` was not dead after the lock was taken, which is one of its `table_locks`.
+pub struct Table<'a, T: Operations> {
+    device: &'a Device<T>,
+    _lock: Guard<'a, (), MutexBackend>,
+}
+
+impl<T: Operations> Table<'_, T> {
+    /// The block of `order` from `page` on: what `dax_direct_access` would say too, without the
+    /// detour.
+    #[inline(always)]
+    pub fn direct_access(&self, page: PageOffset, order: Order) -> Access<'_> {
+        let Some(first) = self.device.pages.block(page, order) else {
+            return Access::Refused;
+        };
+
+        if self.device.data.is_bad(page, order.pages()) {
+            return Access::Poisoned;
+        }
+        // INVARIANT: It is a folio of that order, of memory that stays mapped.
+        Access::Block(Block {
+            page: first,
+            order,
+            _table: PhantomData,
+        })
+    }
+
+    /// The `pages` pages from `page` on, if all of them are there and good.
+    #[inline]
+    pub fn run(&self, page: PageOffset, pages: usize) -> Option<Run<'_>> {
+        if self.device.data.is_bad(page, pages) {
+            return None;
+        }
+        // INVARIANT: The pages are of memory that stays mapped.
+        Some(Run {
+            first: self.device.pages.run(page, pages)?,
+            pages,
+            _table: PhantomData,
+        })
+    }
+}
+
+/// The answer of [`Table::direct_access`].
 pub enum Access<'a> {
     /// The block.
     Block(Block<'a>),
@@ -424,13 +486,13 @@ pub enum Access<'a> {
 ///
 /// # Invariants
 ///
-/// `pfn` is the head of a folio of `order` (or any page, for a single one) that stays valid for
+/// `page` is the head of a folio of `order` (or any page, for a single one) that stays valid for
 /// `'a`.
 #[derive(Clone, Copy)]
 pub struct Block<'a> {
-    pfn: Pfn,
+    page: NonNull<bindings::page>,
     order: Order,
-    _alive: PhantomData<&'a ()>,
+    _table: PhantomData<&'a ()>,
 }
 
 impl Block<'_> {
@@ -443,8 +505,7 @@ impl Block<'_> {
     /// The first page.
     #[inline]
     pub(crate) fn page(&self) -> *mut bindings::page {
-        // SAFETY: By the type's invariants.
-        unsafe { PageMap::page(self.pfn) }
+        self.page.as_ptr()
     }
 }
 
@@ -452,11 +513,11 @@ impl Block<'_> {
 ///
 /// # Invariants
 ///
-/// The `pages` frames from `first` on have pages that stay valid for `'a`.
+/// The `pages` pages from `first` on stay valid for `'a`.
 pub struct Run<'a> {
-    first: Pfn,
+    first: NonNull<bindings::page>,
     pages: usize,
-    _alive: PhantomData<&'a ()>,
+    _table: PhantomData<&'a ()>,
 }
 
 impl Run<'_> {
@@ -464,7 +525,7 @@ impl Run<'_> {
     pub(crate) fn pages(&self) -> impl Iterator<Item = *mut bindings::page> + '_ {
         (0..self.pages).map(|i| {
             // SAFETY: By the type's invariants.
-            unsafe { PageMap::page(Pfn(self.first.0 + i)) }
+            unsafe { self.first.add(i) }.as_ptr()
         })
     }
 }

@@ -31,25 +31,24 @@ pub struct PageOffset(pub usize);
 pub struct Pfn(pub usize);
 
 /// The size of what one entry of a page table maps.
+///
+/// As a number it is log2 of the pages.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
 pub enum Order {
     /// One page, 4 KiB.
-    Pte,
+    Pte = 0,
     /// What an entry of the middle directory maps, 2 MiB.
-    Pmd,
+    Pmd = 9,
     /// What an entry of the upper directory maps, 1 GiB.
-    Pud,
+    Pud = 18,
 }
 
 impl Order {
     /// log2 of the pages.
     #[inline]
     pub const fn order(self) -> u32 {
-        match self {
-            Self::Pte => 0,
-            Self::Pmd => 9,
-            Self::Pud => 18,
-        }
+        self as u32
     }
 
     /// The number of pages.
@@ -94,6 +93,13 @@ impl Sector {
         Self(offset >> SECTOR_SHIFT)
     }
 
+    /// The page in which the sector lies.
+    #[inline]
+    pub fn page(self) -> PageOffset {
+        // Sectors are counted in 64 bits, as pages are.
+        PageOffset((self.0 >> (PAGE_SHIFT - SECTOR_SHIFT)) as usize)
+    }
+
     /// The page that starts at this sector, or `None` if none does.
     #[inline]
     pub fn to_page(self) -> Option<PageOffset> {
@@ -116,12 +122,6 @@ impl PageOffset {
             return None;
         }
         Some(pages << PAGE_SHIFT)
-    }
-
-    /// The first sector of the page, or `None` if it does not fit 64 bits.
-    #[inline]
-    pub fn to_sector(self) -> Option<Sector> {
-        Some(Sector::containing(self.to_bytes()?))
     }
 
     /// The position `pages` further on.

@@ -485,7 +485,8 @@ impl Node<'_> {
     /// removed.
     #[inline]
     pub fn end(&self) -> Sector {
-        Sector(self.start().0.saturating_add(self.sectors().0))
+        // block/genhd.c and block/partitions let no partition end behind what can be counted.
+        Sector(self.start().0.wrapping_add(self.sectors().0))
     }
 
     /// The size, which is 0 once the disk was removed.

@@ -56,22 +56,26 @@ impl Outcome {
 ///
 /// # Invariants
 ///
-/// `vmf` is valid for `'a`, and the lock of its VMA is held (for reading) all that time.
+/// `vmf` is valid for `'a`, and the lock of its VMA is held (for reading) all that time. It has an
+/// entry of the middle directory unless `order` is larger.
 pub struct Fault<'a> {
     vmf: NonNull<bindings::vm_fault>,
+    order: Order,
     _call: PhantomData<&'a mut bindings::vm_fault>,
 }
 
 impl<'a> Fault<'a> {
     /// # Safety
     ///
-    /// `vmf` is that of a fault being handled, for `'a`.
+    /// `vmf` is that of a fault being handled with an entry of `order`, for `'a`.
     #[inline]
-    pub(crate) unsafe fn from_raw(vmf: NonNull<bindings::vm_fault>) -> Self {
+    pub(crate) unsafe fn from_raw(vmf: NonNull<bindings::vm_fault>, order: Order) -> Self {
         // INVARIANT: By this function's requirements; mm/memory.c: handle_mm_fault is called with
-        // the lock of the VMA or of the mm.
+        // the lock of the VMA or of the mm, and __handle_mm_fault sets `pmd` unless it tries an
+        // entry of the upper directory.
         Self {
             vmf,
+            order,
             _call: PhantomData,
         }
     }
@@ -99,30 +103,36 @@ impl<'a> Fault<'a> {
         self.raw().__bindgen_anon_1.address
     }
 
+    /// The size of what is wanted.
+    #[inline]
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
     /// The offset of the page, in the file of the mapping.
     #[inline]
     pub fn page(&self) -> PageOffset {
         PageOffset(self.raw().__bindgen_anon_1.pgoff)
     }
 
-    /// The offset of the block of `order` that has the page, or `None` if the block is not wholly
-    /// inside the mapping.
+    /// The offset of the block of the fault's order that has the page, or `None` if the block is not
+    /// wholly inside the mapping.
     #[inline]
-    pub fn block(&self, order: Order) -> Option<PageOffset> {
-        if order == Order::Pte {
+    pub fn block(&self) -> Option<PageOffset> {
+        if self.order == Order::Pte {
             return Some(self.page());
         }
 
-        let start = self.address() & !(order.bytes() - 1);
-        let end = start.checked_add(order.bytes())?;
+        let start = self.address() & !(self.order.bytes() - 1);
         // SAFETY: The plain bounds are always valid while the lock is held.
         let vma = unsafe { &self.vma().__bindgen_anon_1.__bindgen_anon_1 };
-        if start < vma.vm_start || end > vma.vm_end {
+        // The address is before the end, and so is what is not behind the address.
+        if start < vma.vm_start || vma.vm_end.wrapping_sub(start) < self.order.bytes() {
             return None;
         }
 
         let pages = (self.address() - start) >> PAGE_SHIFT;
-        Some(PageOffset(self.page().0.checked_sub(pages)?))
+        Some(PageOffset(self.page().0.wrapping_sub(pages)))
     }
 
     /// Whether it is a store.
@@ -137,17 +147,23 @@ impl<'a> Fault<'a> {
         self.vm_flags() & c_ulong::from(bindings::VM_SHARED) != 0
     }
 
-    /// Whether what is inserted can be stored to, at once or after a protection change.
+    /// Whether the mapping can be stored to.
     #[inline]
     pub fn is_writable(&self) -> bool {
-        self.is_shared() && self.vm_flags() & c_ulong::from(bindings::VM_WRITE) != 0
+        self.vm_flags() & c_ulong::from(bindings::VM_WRITE) != 0
     }
 
     /// A number that is the same for all faults which may insert at the same place of the same page
     /// table, if the `largest` they may insert is that, for picking a lock.
     #[inline]
     pub fn table_key(&self, largest: Order) -> usize {
-        (self.address() >> largest.shift()).wrapping_add((self.vma().vm_mm as usize) >> 6)
+        // All of them are below this entry.
+        let entry = match largest {
+            Order::Pud => self.raw().pud.addr(),
+            Order::Pte | Order::Pmd => self.raw().pmd.addr(),
+        };
+
+        entry / size_of::<bindings::pmd_t>()
     }
 
     /// Whether somebody mapped the place with another order since the fault was taken. Then
@@ -157,8 +173,8 @@ impl<'a> Fault<'a> {
     /// It stays true or false while the caller excludes other faults with the same
     /// [`table_key`](Self::table_key).
     #[inline(always)]
-    pub fn is_superseded(&self, order: Order) -> bool {
-        if order == Order::Pud {
+    pub fn is_superseded(&self) -> bool {
+        if self.order == Order::Pud {
             // SAFETY: mm/memory.c: __handle_mm_fault set `pud` to the entry of the address; the
             // table is not freed while the lock of the VMA is held. The entry changes under us,
             // hence volatile.
@@ -171,7 +187,7 @@ impl<'a> Fault<'a> {
         let Some(pmd) = self.pmd() else {
             return false;
         };
-        match order {
+        match self.order {
             // SAFETY: It only looks at the value.
             Order::Pte => unsafe { bindings::pmd_trans_huge(pmd) },
             // SAFETY: As above.
@@ -183,13 +199,11 @@ impl<'a> Fault<'a> {
     /// pages.
     #[inline(always)]
     fn pmd(&self) -> Option<bindings::pmd_t> {
-        let pmd = self.raw().pmd;
-
-        if pmd.is_null() {
+        if self.order == Order::Pud {
             return None;
         }
-        // SAFETY: As for `pud` above.
-        let pmd = unsafe { pmd.read_volatile() };
+        // SAFETY: By the type's invariants there is an entry; the rest is as for `pud` above.
+        let pmd = unsafe { self.raw().pmd.read_volatile() };
 
         (pmd.pmd != 0).then_some(pmd)
     }
@@ -236,13 +250,12 @@ impl<'a> Fault<'a> {
             .min(((end - self.address()) >> PAGE_SHIFT) - 1)
     }
 
-    /// Maps `run` behind the page of the fault, as that was mapped. What is mapped there already
-    /// stays.
+    /// Maps `run` behind the page of the fault, for stores if `write`, as that was mapped. What is
+    /// mapped there already stays.
     #[inline]
-    pub fn insert_followers(&self, run: Run<'_>) {
+    pub fn insert_followers(&self, run: Run<'_>, write: bool) {
         // SAFETY: By the type's invariants `vmf` is valid; it has no owning fields.
         let mut vmf = unsafe { self.vmf.as_ptr().read() };
-        let write = self.is_write() && self.is_shared();
 
         for page in run.pages() {
             vmf.__bindgen_anon_1.address += 1 << PAGE_SHIFT;
@@ -258,12 +271,11 @@ impl<'a> Fault<'a> {
         }
     }
 
-    /// Maps `block` at the address of the fault, writable at once if it is a store.
+    /// Maps `block` at the address of the fault; for stores if `write`. Otherwise it is as the
+    /// protection of the mapping says, which lets nobody store to a private one.
     #[inline(always)]
-    pub fn insert(&self, block: Block<'_>) -> Outcome {
+    pub fn insert(&self, block: Block<'_>, write: bool) -> Outcome {
         let vmf = self.vmf.as_ptr();
-        let write = self.is_write() && self.is_shared();
-
         let page = block.page();
 
         Outcome(match block.order() {
@@ -280,7 +292,7 @@ impl<'a> Fault<'a> {
 
     /// Gives `page` to the core, to be copied for a store to a private mapping.
     #[inline]
-    pub fn copy(&mut self, page: Block<'_>) -> Outcome {
+    pub fn copy(self, page: Block<'_>) -> Outcome {
         let page = page.page();
 
         // SAFETY: By the invariants of `Block` the page is valid. The reference is for

@@ -47,7 +47,7 @@ pub trait Operations: Send + Sync + Sized + 'static {
     fn new(disk: ArcBorrow<'_, Self::Disk>, node: Node<'_>) -> Result<Arc<Self>>;
 
     /// Handles a fault. May sleep. Runs under the lock of the VMA.
-    fn fault(&self, fault: &mut Fault<'_>, order: Order) -> Outcome;
+    fn fault(&self, fault: Fault<'_>) -> Outcome;
 
     /// A part of the mapping that could not be stored to is to become writable: mprotect(2).
     fn make_writable(&self, range: ByteRange) -> Result;
@@ -336,7 +336,7 @@ impl<T: Operations> Vtable<T> {
 
     /// # Safety
     ///
-    /// `vmf` is that of a fault on a VMA of ours that was mapped.
+    /// `vmf` is that of a fault, with an entry of `order`, on a VMA of ours that was mapped.
     #[inline(always)]
     unsafe fn handle(vmf: *mut bindings::vm_fault, order: Order) -> bindings::vm_fault_t {
         // SAFETY: mm never passes a null pointer.
@@ -346,9 +346,9 @@ impl<T: Operations> Vtable<T> {
         // SAFETY: By this function's requirements the VMA is ours, and held by the fault.
         let mapping = unsafe { Self::mapping(vma) };
         // SAFETY: By this function's requirements.
-        let mut fault = unsafe { Fault::from_raw(vmf) };
+        let fault = unsafe { Fault::from_raw(vmf, order) };
 
-        mapping.fault(&mut fault, order).0
+        mapping.fault(fault).0
     }
 
     /// Nothing is mapped around a fault here: `fault` does, for stores too. That the callback exists

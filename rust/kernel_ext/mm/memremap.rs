@@ -43,7 +43,7 @@ use kernel::{
 /// # Invariants
 ///
 /// - `pgmap` is pinned. While `mapped` is set, `memremap_pages` holds it and `base` is the kernel's
-///   address of the first of `pages` pages.
+///   address of the first of `pages` pages, whose `struct page` is `memory`; the others follow it.
 /// - While `mapped` is set, every page is in a folio of the largest order, up to `largest`, whose
 ///   naturally aligned block has the page and lies within.
 #[pin_data(PinnedDrop)]
@@ -51,6 +51,7 @@ pub struct PageMap {
     #[pin]
     pgmap: Opaque<bindings::dev_pagemap>,
     base: NonNull<u8>,
+    memory: NonNull<bindings::page>,
     first: Pfn,
     pages: usize,
     largest: Order,
@@ -119,6 +120,11 @@ impl PageMap {
 
                 NonNull::new(base.cast()).ok_or(ENOMEM)?
             },
+            memory: {
+                // SAFETY: The memory was just mapped. With SPARSEMEM_VMEMMAP, which helpers.c insists
+                // on, the pages are an array.
+                NonNull::new(unsafe { bindings::pfn_to_page(first.0) }).ok_or(ENOMEM)?
+            },
             first,
             pages,
             largest,
@@ -166,7 +172,6 @@ impl PageMap {
     }
 
     /// Whether the block of `order` from `pfn` on is aligned and lies within.
-    #[inline(always)]
     fn has_block(&self, pfn: Pfn, order: Order) -> bool {
         // A frame before the first one wraps, and is far behind the end.
         let offset = pfn.0.wrapping_sub(self.first.0);
@@ -174,18 +179,33 @@ impl PageMap {
         pfn.0 % order.pages() == 0 && offset < self.pages && self.pages - offset >= order.pages()
     }
 
-    /// Whether the block of `order` from `pfn` on can be mapped with one entry: it is a folio, or a
-    /// page of one.
+    /// The pages from the `offset`th on, if they are the block of `order` of a folio, or of a page
+    /// of one, and can be mapped with one entry. Valid while mapped.
     #[inline(always)]
-    pub(crate) fn can_map(&self, pfn: Pfn, order: Order) -> bool {
-        if !self.has_block(pfn, order) {
-            return false;
-        }
-        match order {
+    pub(crate) fn block(
+        &self,
+        offset: PageOffset,
+        order: Order,
+    ) -> Option<NonNull<bindings::page>> {
+        let first = self.run(offset, order.pages())?;
+        let pfn = Pfn(self.first.0.wrapping_add(offset.0));
+        let fits = match order {
             Order::Pte => true,
             Order::Pmd => self.largest == Order::Pmd || self.is_between(pfn),
             Order::Pud => self.largest == Order::Pud,
+        };
+
+        (fits && pfn.0 % order.pages() == 0).then_some(first)
+    }
+
+    /// The `pages` pages from the `offset`th on. Valid while mapped.
+    #[inline(always)]
+    pub(crate) fn run(&self, offset: PageOffset, pages: usize) -> Option<NonNull<bindings::page>> {
+        if offset.0 >= self.pages || self.pages - offset.0 < pages {
+            return None;
         }
+        // SAFETY: By the type's invariants the pages are an array, and the offset is within it.
+        Some(unsafe { self.memory.add(offset.0) })
     }
 
     /// Whether the 2 MiB from `pfn` on are a folio though 1 GiB is the largest order: at the edges.
@@ -257,17 +277,6 @@ impl PageMap {
 
         fields.mapping = mapping;
         fields.__bindgen_anon_2.index = index;
-    }
-
-    /// The page of a frame.
-    ///
-    /// # Safety
-    ///
-    /// The memory is mapped, and `pfn` in it.
-    #[inline]
-    pub(crate) unsafe fn page(pfn: Pfn) -> *mut bindings::page {
-        // SAFETY: By this function's requirements the frame has a page.
-        unsafe { bindings::pfn_to_page(pfn.0) }
     }
 
     /// The first frame whose folio somebody still maps or pins.

@@ -25,11 +25,11 @@ use kernel_ext::{
 };
 
 fn late<T: Operations>(device: &Device<T>, fault: &Fault<'_>, page: PageOffset) -> Option<Outcome> {
-    let alive = device.enter()?;
-    let Access::Block(block) = alive.direct_access(page, Order::Pte) else {
+    let table = device.enter_table(page.0)?;
+    let Access::Block(block) = table.direct_access(page, Order::Pte) else {
         return None;
     };
 
-    drop(alive);
+    drop(table);
     Some(fault.insert(block))
 }

@@ -25,7 +25,10 @@ fn last_page<T: Operations>(device: &Device<T>, page: PageOffset) -> Option<Orde
     let alive = device.enter()?;
 
     alive.memory().write_back(ByteRange::of_pages(page, 1)?);
-    match alive.direct_access(page.checked_add(1)?, Order::Pte) {
+    match device
+        .enter_table(page.0)?
+        .direct_access(page.checked_add(1)?, Order::Pte)
+    {
         Access::Block(block) => Some(block.order()),
         _ => None,
     }

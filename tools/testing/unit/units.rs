@@ -26,8 +26,8 @@ fn sectors_to_pages() {
     for sector in 1..8 {
         assert_eq!(Sector(sector).to_page(), None);
     }
-    assert_eq!(PageOffset(5).to_sector(), Some(Sector(40)));
-    assert_eq!(PageOffset(usize::MAX).to_sector(), None);
+    assert_eq!(Sector(40).page(), PageOffset(5));
+    assert_eq!(Sector(47).page(), PageOffset(5));
 }
 
 #[test]

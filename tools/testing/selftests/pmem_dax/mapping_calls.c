@@ -846,11 +846,11 @@ CALL(read_proc)
 
 ROW(smaps) { .call = read_proc, .present = SAME };
 
-/* The file that shows there is nobody's to open. */
+/* It leads to the node, and so to the bytes that the mapping shows. */
 CALL(open_map_file)
 {
-	char path[80], name[80];
-	int n;
+	char path[80], name[80], byte;
+	int fd, n;
 
 	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx", (unsigned long)self->map,
 		 (unsigned long)self->map + LENGTH);
@@ -858,10 +858,16 @@ CALL(open_map_file)
 	ASSERT_LT(0, n);
 	name[n] = '\0';
 	EXPECT_STREQ(node, name);
-	return open(path, O_RDWR | O_CLOEXEC) < 0 ? errno : 0;
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return errno;
+	EXPECT_EQ(1, pread(fd, &byte, 1, MIDDLE));
+	EXPECT_EQ(self->map[MIDDLE], byte);
+	EXPECT_EQ(0, close(fd));
+	return 0;
 }
 
-ROW(map_files) { .call = open_map_file, .error = EACCES };
+ROW(map_files) { .call = open_map_file, .present = ANY };
 
 /* futex(2): a word of the media is the same one in all mappings, and no other word is */
 
