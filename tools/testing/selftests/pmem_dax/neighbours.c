@@ -129,6 +129,7 @@ TEST_F(neighbours, move_pages)
 	void *pages[3] = { self->map, self->map + SZ_1M + SZ_4K, self->map + LENGTH - SZ_4K };
 	int nodes[3], status[3], i;
 
+	ASSERT_LT(0, last_node());
 	/* Neither where it is is told... */
 	ASSERT_EQ(0, syscall(__NR_move_pages, 0, 3, pages, NULL, status, 0));
 	for (i = 0; i < 3; i++) {
@@ -162,19 +163,45 @@ TEST_F(neighbours, mbind)
 	EXPECT_UNCHANGED();
 }
 
+/* numa_scans() - how often the kernel went over all of this process; -1 if it does not tell */
+static long numa_scans(void)
+{
+	FILE *file = fopen("/proc/self/sched", "r");
+	long scans = -1;
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		sscanf(line, "mm->numa_scan_seq : %ld", &scans);
+	if (file)
+		fclose(file);
+	return scans;
+}
+
+/* It takes away the entries of pages, to see by the faults who needs them where. */
 TEST_F(neighbours, numa_balancing)
 {
-	time_t end = time(NULL) + 4;
-	size_t i;
+	const size_t length = 4 * SZ_1M;
+	char *others = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			    -1, 0);
+	time_t end = time(NULL) + 20;
+	long start = numa_scans();
+	size_t at;
 
-	if (number("/proc/sys/kernel/numa_balancing") < 0)
-		SKIP(return, "the kernel has no NUMA balancing");
-	ASSERT_EQ(0, write_line("/proc/sys/kernel/numa_balancing", "1"));
-	while (time(NULL) < end)
-		for (i = 0; i < LENGTH; i += SZ_4K)
-			load_byte(self->map + i);
-	write_line("/proc/sys/kernel/numa_balancing", "0");
+	ASSERT_NE(MAP_FAILED, others);
+	ASSERT_LE(0, start);
+	/* It comes sooner than the second that it would let pass. */
+	ASSERT_EQ(0, shell("cd /sys/kernel/debug/sched/numa_balancing && echo 20 >scan_delay_ms &&"
+			   "echo 20 >scan_period_min_ms"));
+	/* A pass may have begun behind the mapping. */
+	while (numa_scans() < start + 2 && time(NULL) < end) {
+		for (at = 0; at < length; at += SZ_4K)
+			others[at]++;
+		for (at = 0; at < LENGTH; at += SZ_4K)
+			load_byte(self->map + at);
+	}
+	EXPECT_LE(start + 2, numa_scans());
 	EXPECT_UNCHANGED();
+	EXPECT_EQ(0, munmap(others, length));
 }
 
 TEST_F_TIMEOUT(neighbours, ksm, 120)
