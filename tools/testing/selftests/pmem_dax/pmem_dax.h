@@ -32,6 +32,12 @@
 
 #include "kselftest_harness.h"
 
+/* Seconds for a test; the harness has no way to say so. */
+#ifdef PMEM_DAX_TIMEOUT
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	PMEM_DAX_TIMEOUT
+#endif
+
 #define SZ_4K	0x1000UL
 #define SZ_1M	0x100000UL
 #define SZ_2M	0x200000UL
