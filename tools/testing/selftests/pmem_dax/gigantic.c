@@ -304,19 +304,4 @@ TEST_F(gigantic, read_by_another_call)
 	EXPECT_EQ(-1, differs(buffer, 64, seed, 9 * SZ_64M));
 }
 
-/* Its namespace is not there until it is wanted: see tools/testing/kselftest. */
-int main(int argc, char **argv)
-{
-	const char *drivers = "/sys/bus/nd/drivers/nd_region/";
-	char command[128];
-	int status;
-
-	snprintf(command, sizeof(command), "echo region4 2>/dev/null >%sbind", drivers);
-	if (system(command))
-		perror("region4");
-	status = pmem_dax_main(argc, argv, "namespace4.0:align=1G");
-	snprintf(command, sizeof(command), "echo region4 >%sunbind", drivers);
-	if (system(command))
-		perror("region4");
-	return status;
-}
+PMEM_DAX_MAIN_WITH("region4", "namespace4.0:align=1G")

@@ -146,6 +146,33 @@ static inline int pmem_dax_main(int argc, char **argv, const char *namespaces)
 		return pmem_dax_main(argc, argv, namespaces);		\
 	}
 
+/*
+ * pmem_dax_main_with() - the same, with a namespace of @region, which is disabled until it is
+ * wanted: see tools/testing/kselftest
+ */
+static inline int pmem_dax_main_with(int argc, char **argv, const char *region,
+				     const char *namespaces)
+{
+	const char *drivers = "/sys/bus/nd/drivers/nd_region/";
+	char command[128];
+	int status;
+
+	snprintf(command, sizeof(command), "echo %s 2>/dev/null >%sbind", region, drivers);
+	if (system(command))
+		perror(region);
+	status = pmem_dax_main(argc, argv, namespaces);
+	snprintf(command, sizeof(command), "echo %s >%sunbind", region, drivers);
+	if (system(command))
+		perror(region);
+	return status;
+}
+
+#define PMEM_DAX_MAIN_WITH(region, namespaces)				\
+	int main(int argc, char **argv)					\
+	{								\
+		return pmem_dax_main_with(argc, argv, region, namespaces);	\
+	}
+
 /* open_node() - the node, for reading and writing; -1 and errno */
 static inline int open_node(void)
 {
