@@ -20,7 +20,14 @@ use kernel_ext::units::{
 };
 
 /// A set of chunks.
+///
+/// A bit of a word is a chunk. A bit of the summary is a share of the words, and is set before any
+/// bit of them, so that what a sync costs does not depend on the size of the device: it looks at
+/// one word, and at the shares in which something is.
 pub(crate) struct DirtyChunks {
+    summary: AtomicU64,
+    // A share has two to the power of this chunks.
+    share: u32,
     words: KVVec<AtomicU64>,
 }
 
@@ -36,7 +43,11 @@ impl DirtyChunks {
         for _ in 0..count {
             words.push(AtomicU64::new(0), GFP_KERNEL)?;
         }
-        Ok(Self { words })
+        Ok(Self {
+            summary: AtomicU64::new(0),
+            share: count.div_ceil(BITS as usize).next_power_of_two().ilog2() + BITS.ilog2(),
+            words,
+        })
     }
 
     fn chunks(range: ByteRange) -> core::ops::Range<u64> {
@@ -66,44 +77,66 @@ impl DirtyChunks {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn mark_chunk(&self, chunk: u64) {
         if let Some(word) = self.word(chunk) {
             // Most faults find it set, and need not take the cache line from others.
-            if word.load(Ordering::Relaxed) >> (chunk % BITS) & 1 == 0 {
-                Self::set(word, chunk);
+            if word.load(Ordering::Acquire) >> (chunk % BITS) & 1 == 0 {
+                self.set(word, chunk);
             }
         }
     }
 
     #[cold]
-    fn set(word: &AtomicU64, chunk: u64) {
-        word.fetch_or(1 << (chunk % BITS), Ordering::Relaxed);
+    fn set(&self, word: &AtomicU64, chunk: u64) {
+        // Less than 64, as `new` made the shares large enough.
+        let share = chunk.wrapping_shr(self.share);
+
+        self.summary
+            .fetch_or(1u64.wrapping_shl(share as u32), Ordering::Relaxed);
+        // Who finds the bit set finds that of the summary too.
+        word.fetch_or(1 << (chunk % BITS), Ordering::Release);
     }
 
     /// Calls `f` with the part of `range` in each chunk that is in the set.
     pub(crate) fn for_each(&self, range: ByteRange, mut f: impl FnMut(ByteRange)) {
         let chunks = Self::chunks(range);
-        let mut chunk = chunks.start;
+        let mut shares = self.summary.load(Ordering::Relaxed);
 
-        while chunk < chunks.end {
-            let Some(word) = self.word(chunk) else {
-                return;
-            };
-            let set = word.load(Ordering::Relaxed);
+        while shares != 0 {
+            let share = u64::from(shares.trailing_zeros());
+            let first = share.wrapping_shl(self.share);
+            let end = (share + 1).wrapping_shl(self.share);
 
-            if set == 0 {
-                // On to the next word.
-                chunk = (chunk / BITS + 1) * BITS;
-                continue;
-            }
-            if set >> (chunk % BITS) & 1 != 0 {
+            shares &= shares - 1;
+            self.for_each_between(first.max(chunks.start), end.min(chunks.end), |chunk| {
                 let start = (chunk * PMD_SIZE).max(range.start());
                 let end = ((chunk + 1) * PMD_SIZE).min(range.end());
 
                 if let Some(part) = ByteRange::new(start, end.saturating_sub(start)) {
                     f(part);
                 }
+            });
+        }
+    }
+
+    /// The same for the chunks from `chunk` to `end`, without looking at the summary.
+    fn for_each_between(&self, mut chunk: u64, end: u64, mut f: impl FnMut(u64)) {
+        while chunk < end {
+            let Some(word) = self.word(chunk) else {
+                return;
+            };
+            // From the first one that is wanted on.
+            let set = word.load(Ordering::Relaxed) & (u64::MAX << (chunk % BITS));
+
+            chunk -= chunk % BITS;
+            if set == 0 {
+                chunk += BITS;
+                continue;
+            }
+            chunk += u64::from(set.trailing_zeros());
+            if chunk < end {
+                f(chunk);
             }
             chunk += 1;
         }
@@ -111,13 +144,12 @@ impl DirtyChunks {
 
     /// Whether there is no chunk in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.words
-            .iter()
-            .all(|word| word.load(Ordering::Relaxed) == 0)
+        self.summary.load(Ordering::Relaxed) == 0
     }
 
-    /// Empties the set.
+    /// Empties the set. Nobody adds to it meanwhile.
     pub(crate) fn clear(&self) {
+        self.summary.store(0, Ordering::Relaxed);
         for word in self.words.iter() {
             word.store(0, Ordering::Relaxed);
         }
