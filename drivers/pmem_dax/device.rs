@@ -319,11 +319,12 @@ impl node::Operations for Device {
     }
 
     fn sync(&self, node: Node<'_>, range: ByteRange) -> Result {
-        if let (Some(alive), Some(all)) = (self.dax.enter(), self.dax.data().geometry.all()) {
-            self.write_back(&alive, all);
-        }
-        // Writes back the page cache, if it is used, and ends with a flush of the region.
-        node.default_sync(range)
+        // First, as what it writes is to be flushed too. Its error does not keep the stores back.
+        let cached = node.sync_cache(range);
+        let alive = self.dax.enter().ok_or(EIO)?;
+
+        self.finish(&alive)?;
+        cached
     }
 
     fn repartitioned(&self) {

@@ -757,18 +757,20 @@ impl Node<'_> {
         default_transfer(unsafe { write(io.as_raw(), from.as_raw()) })
     }
 
-    /// Syncs as the block layer does: writes back the page cache and flushes the device.
-    pub fn default_sync(&self, range: ByteRange) -> Result {
-        let sync = self.shim().default.fsync.ok_or(EINVAL)?;
+    /// Writes back `range` of the page cache, and reports what failed since the file was last
+    /// asked. May sleep.
+    ///
+    /// With a flush of the device after, it is what the block layer does for an fsync(2)
+    /// (block/fops.c: blkdev_fsync).
+    pub fn sync_cache(&self, range: ByteRange) -> Result {
         let last = range.end().saturating_sub(1);
 
         // SAFETY: By the type's invariants the file is open.
         to_result(unsafe {
-            sync(
+            bindings::file_write_and_wait_range(
                 self.file.as_ptr(),
                 bindings::loff_t::try_from(range.start()).unwrap_or(bindings::loff_t::MAX),
                 bindings::loff_t::try_from(last).unwrap_or(bindings::loff_t::MAX),
-                1,
             )
         })
     }
