@@ -209,20 +209,22 @@ impl<T: Operations> Device<T> {
     /// Keeps the memory from going away, or returns `None` if it is gone. Never sleeps; the result
     /// may be held while sleeping.
     ///
-    /// C: `dax_read_lock` and `dax_alive`.
+    /// C: `dax_read_lock` and `dax_alive`, with a look at `dead` in place of the latter.
     #[inline]
     pub fn enter(&self) -> Option<Alive<'_, T>> {
         // SAFETY: It has no requirements.
         let srcu = unsafe { bindings::dax_read_lock() };
-        // INVARIANT: The lock was just taken; what is left is dropped if the device is not alive.
+        // INVARIANT: The lock was just taken; what is left is dropped if the device is dead. If it
+        // is not, then `shut_down`, which says so before it calls kill_dax, waits for us there: an
+        // SRCU reader either sees what was written before synchronize_srcu or is waited for
+        // (kernel/rcu/srcutree.c).
         let alive = Alive {
             device: self,
             srcu,
             _thread: NotThreadSafe,
         };
 
-        // SAFETY: By the type's invariants `dax` is valid, and the lock is held.
-        if !unsafe { bindings::dax_alive(self.dax) } {
+        if self.dead.load(Ordering::Acquire) {
             return None;
         }
         Some(alive)
@@ -380,7 +382,7 @@ impl<T: Operations> PinnedDrop for Device<T> {
 ///
 /// # Invariants
 ///
-/// `srcu` is from `dax_read_lock`, and `device` was alive after, or it is being shut down and its
+/// `srcu` is from `dax_read_lock`, and `device` was not dead after, or it is being shut down and its
 /// memory not released before this is gone.
 pub struct Alive<'a, T: Operations> {
     device: &'a Device<T>,
