@@ -66,6 +66,7 @@ pub(crate) fn submit(device: &Device, mut bio: Bio) {
     bio.end(Ok(()));
 }
 
+#[inline(always)]
 fn read_segment(
     device: &Device,
     alive: &Alive<'_, Media>,
@@ -80,6 +81,7 @@ fn read_segment(
     alive.memory().read_segment(range.start(), segment)
 }
 
+#[inline(always)]
 fn write_segment(
     device: &Device,
     alive: &Alive<'_, Media>,
@@ -92,6 +94,7 @@ fn write_segment(
     alive.memory().write_segment(range.start(), segment)
 }
 
+#[inline(always)]
 fn segment_range(sector: Sector, segment: &Segment<'_>) -> Result<ByteRange> {
     sector
         .to_bytes()

@@ -19,6 +19,7 @@
 /* Macros with casts, and members of enums without a name, are not seen otherwise. */
 const blk_features_t PMEM_CONST_BLK_FEAT_WRITE_CACHE = BLK_FEAT_WRITE_CACHE;
 const blk_features_t PMEM_CONST_BLK_FEAT_FUA = BLK_FEAT_FUA;
+const blk_features_t PMEM_CONST_BLK_FEAT_IO_STAT = BLK_FEAT_IO_STAT;
 const blk_features_t PMEM_CONST_BLK_FEAT_SYNCHRONOUS = BLK_FEAT_SYNCHRONOUS;
 const blk_mode_t PMEM_CONST_BLK_OPEN_READ = BLK_OPEN_READ;
 const fop_flags_t PMEM_CONST_FOP_BUFFER_RASYNC = FOP_BUFFER_RASYNC;

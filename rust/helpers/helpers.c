@@ -9,37 +9,6 @@
 #error "The struct pages of a device are taken for an array (kernel_ext/mm/memremap.rs)."
 #endif
 
-unsigned int pmem_helper_bio_op(const struct bio *bio)
-{
-	return bio_op(bio);
-}
-
-bool pmem_helper_bio_has_data(struct bio *bio)
-{
-	return bio_has_data(bio);
-}
-
-struct bio_vec pmem_helper_bio_iter_iovec(struct bio *bio, struct bvec_iter iter)
-{
-	return bio_iter_iovec(bio, iter);
-}
-
-void pmem_helper_bio_advance_iter_single(struct bio *bio, struct bvec_iter *iter,
-					 unsigned int bytes)
-{
-	bio_advance_iter_single(bio, iter, bytes);
-}
-
-bool pmem_helper_blk_queue_io_stat(struct request_queue *q)
-{
-	return blk_queue_io_stat(q);
-}
-
-void pmem_helper_bio_end_io_acct(struct bio *bio, unsigned long start_time)
-{
-	bio_end_io_acct(bio, start_time);
-}
-
 int pmem_helper_dev_to_node(struct device *dev)
 {
 	return dev_to_node(dev);

@@ -7,8 +7,6 @@
 #ifndef _PMEM_DAX_HELPERS_H
 #define _PMEM_DAX_HELPERS_H
 
-#include <linux/bio.h>
-#include <linux/blkdev.h>
 #include <linux/dax.h>
 #include <linux/ftrace.h>
 #include <linux/memremap.h>
@@ -16,17 +14,6 @@
 #include <linux/nd.h>
 #include <linux/ratelimit.h>
 #include <linux/uio.h>
-
-/* linux/bio.h */
-unsigned int pmem_helper_bio_op(const struct bio *bio);
-bool pmem_helper_bio_has_data(struct bio *bio);
-struct bio_vec pmem_helper_bio_iter_iovec(struct bio *bio, struct bvec_iter iter);
-void pmem_helper_bio_advance_iter_single(struct bio *bio, struct bvec_iter *iter,
-					 unsigned int bytes);
-
-/* linux/blkdev.h */
-bool pmem_helper_blk_queue_io_stat(struct request_queue *q);
-void pmem_helper_bio_end_io_acct(struct bio *bio, unsigned long start_time);
 
 /* linux/device.h */
 int pmem_helper_dev_to_node(struct device *dev);

@@ -52,7 +52,7 @@ impl Memory<'_> {
     }
 
     /// The address of `range`, or `EIO` if it is not wholly inside.
-    #[inline]
+    #[inline(always)]
     fn at(&self, range: ByteRange) -> Result<(*mut u8, usize)> {
         if range.end() > self.len {
             return Err(EIO);
@@ -68,15 +68,21 @@ impl Memory<'_> {
     /// # Errors
     ///
     /// `EIO` behind the end, or if the memory is bad.
+    #[inline(always)]
     pub fn read_segment(&self, offset: u64, segment: &mut Segment<'_>) -> Result {
-        segment.for_each_page(offset, |data, offset, len| {
-            let (from, len) = self.at(ByteRange::new(offset, len as u64).ok_or(EIO)?)?;
+        let (mut from, _) = self.at(ByteRange::new(offset, segment.len()).ok_or(EIO)?)?;
 
-            // SAFETY: Both have `len` bytes, which is at most a page. The copy survives a machine check in `from`
-            // (arch/x86/lib/copy_mc.c), and returns how much is left then.
-            match unsafe { bindings::copy_mc_to_kernel(data.cast(), from.cast(), len as c_uint) } {
-                0 => Ok(()),
-                _ => Err(EIO),
+        segment.for_each_page(|data, len| {
+            // SAFETY: Both have `len` bytes, which is at most a page. The copy survives a machine
+            // check in `from` (arch/x86/lib/copy_mc.c), and returns how much is left then.
+            let left =
+                unsafe { bindings::copy_mc_to_kernel(data.cast(), from.cast(), len as c_uint) };
+
+            from = from.wrapping_add(len);
+            if left == 0 {
+                Ok(())
+            } else {
+                Err(EIO)
             }
         })
     }
@@ -87,12 +93,14 @@ impl Memory<'_> {
     /// # Errors
     ///
     /// `EIO` behind the end.
+    #[inline(always)]
     pub fn write_segment(&self, offset: u64, segment: &mut Segment<'_>) -> Result {
-        segment.for_each_page(offset, |data, offset, len| {
-            let (to, len) = self.at(ByteRange::new(offset, len as u64).ok_or(EIO)?)?;
+        let (mut to, _) = self.at(ByteRange::new(offset, segment.len()).ok_or(EIO)?)?;
 
+        segment.for_each_page(|data, len| {
             // SAFETY: Both have `len` bytes.
             unsafe { bindings::memcpy_flushcache(to.cast(), data.cast(), len) };
+            to = to.wrapping_add(len);
             Ok(())
         })
     }

@@ -8,7 +8,8 @@ use crate::{
     bindings,
     units::{
         Sector,
-        PAGE_SIZE, //
+        PAGE_SIZE,
+        SECTOR_SHIFT, //
     }, //
 };
 use core::{
@@ -17,6 +18,21 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::prelude::*;
+
+/// Whether the statistics of a disk are on.
+///
+/// C: `blk_queue_io_stat`.
+///
+/// # Safety
+///
+/// `queue` is valid.
+#[inline]
+pub(super) unsafe fn counts_io(queue: *const bindings::request_queue) -> bool {
+    // SAFETY: By this function's requirements. They change at any time.
+    let features = unsafe { (&raw const (*queue).limits.features).read_volatile() };
+
+    features & bindings::BLK_FEAT_IO_STAT != 0
+}
 
 /// A bio that was handed to a driver, which has to end it.
 ///
@@ -62,25 +78,43 @@ impl Bio {
         self.has_flag(bindings::req_flag_bits___REQ_FUA)
     }
 
+    #[inline]
+    fn op(&self) -> bindings::req_op {
+        // C: bio_op.
+        //
+        // SAFETY: By the type's invariants.
+        unsafe { (*self.as_raw()).bi_opf & ((1 << bindings::REQ_OP_BITS) - 1) }
+    }
+
     /// Whether it moves data.
+    ///
+    /// C: `bio_has_data`.
     #[inline]
     pub fn has_data(&self) -> bool {
         // SAFETY: By the type's invariants.
-        unsafe { bindings::bio_has_data(self.as_raw()) }
+        let size = unsafe { (*self.as_raw()).bi_iter.bi_size };
+
+        size != 0
+            && !matches!(
+                self.op(),
+                bindings::req_op_REQ_OP_DISCARD
+                    | bindings::req_op_REQ_OP_SECURE_ERASE
+                    | bindings::req_op_REQ_OP_WRITE_ZEROES
+            )
     }
 
     /// Whether it moves data to the device.
     #[inline]
     pub fn is_write(&self) -> bool {
         // C: op_is_write.
-        // SAFETY: By the type's invariants.
-        unsafe { bindings::bio_op(self.as_raw()) & 1 != 0 }
+        self.op() & 1 != 0
     }
 
-    /// Calls `f` with each segment and the sector it is for, until one fails.
+    /// Calls `f` with each segment and the sector it is for, until one fails. Only for a bio that
+    /// [has data](Self::has_data).
     ///
-    /// C: `bio_for_each_segment`.
-    #[inline]
+    /// C: `bio_for_each_bvec`.
+    #[inline(always)]
     pub fn for_each_segment(
         &mut self,
         mut f: impl FnMut(Sector, &mut Segment<'_>) -> Result,
@@ -89,17 +123,26 @@ impl Bio {
         let mut iter = unsafe { (*self.as_raw()).bi_iter };
 
         while iter.bi_size != 0 {
-            // SAFETY: `iter` is at a segment, as it has bytes left.
-            let vec = unsafe { bindings::bio_iter_iovec(self.as_raw(), iter) };
-            // INVARIANT: The pages of a bio stay valid until it ends.
-            let mut segment = Segment {
-                vec,
-                _bio: PhantomData,
-            };
+            // SAFETY: `iter` is at a segment, as the bio has data, and bytes are left of it.
+            let mut vec = unsafe { *(*self.as_raw()).bi_io_vec.add(iter.bi_idx as usize) };
 
-            f(Sector(iter.bi_sector), &mut segment)?;
-            // SAFETY: The segment has as many bytes.
-            unsafe { bindings::bio_advance_iter_single(self.as_raw(), &mut iter, vec.bv_len) };
+            vec.bv_offset = vec.bv_offset.wrapping_add(iter.bi_offset);
+            vec.bv_len = vec.bv_len.wrapping_sub(iter.bi_offset).min(iter.bi_size);
+            let sector = Sector(iter.bi_sector);
+            let len = vec.bv_len;
+
+            // INVARIANT: The pages of a bio stay valid until it ends.
+            f(
+                sector,
+                &mut Segment {
+                    vec,
+                    _bio: PhantomData,
+                },
+            )?;
+            iter.bi_sector = iter.bi_sector.wrapping_add(u64::from(len >> SECTOR_SHIFT));
+            iter.bi_size -= len;
+            iter.bi_idx = iter.bi_idx.wrapping_add(1);
+            iter.bi_offset = 0;
         }
         Ok(())
     }
@@ -108,10 +151,7 @@ impl Bio {
     #[inline]
     pub fn start_accounting(&self) -> Option<Accounting> {
         // SAFETY: By the type's invariants the bio has a device, whose queue is valid.
-        let counted =
-            unsafe { bindings::blk_queue_io_stat((*(*(*self.as_raw()).bi_bdev).bd_disk).queue) };
-
-        if !counted {
+        if !unsafe { counts_io((*(*(*self.as_raw()).bi_bdev).bd_disk).queue) } {
             return None;
         }
         // SAFETY: By the type's invariants.
@@ -121,11 +161,15 @@ impl Bio {
     }
 
     /// Ends what [`start_accounting`](Self::start_accounting) began.
+    ///
+    /// C: `bio_end_io_acct`.
     #[inline]
     pub fn end_accounting(&self, accounting: Option<Accounting>) {
         if let Some(Accounting(start)) = accounting {
+            let bio = self.as_raw();
+
             // SAFETY: By the type's invariants.
-            unsafe { bindings::bio_end_io_acct(self.as_raw(), start) };
+            unsafe { bindings::bio_end_io_acct_remapped(bio, start, (*bio).bi_bdev) };
         }
     }
 
@@ -188,16 +232,10 @@ impl Segment<'_> {
         self.vec.bv_len == 0
     }
 
-    /// Calls `f` with the address, the offset and the length of each page's part, until one fails;
-    /// the first part is for `offset`.
-    #[inline]
-    pub(crate) fn for_each_page(
-        &mut self,
-        offset: u64,
-        mut f: impl FnMut(*mut u8, u64, usize) -> Result,
-    ) -> Result {
+    /// Calls `f` with the address and the length of each page's part, until one fails.
+    #[inline(always)]
+    pub(crate) fn for_each_page(&mut self, mut f: impl FnMut(*mut u8, usize) -> Result) -> Result {
         const PAGE: usize = PAGE_SIZE as usize;
-        let mut offset = offset;
         let mut in_page = self.vec.bv_offset as usize;
         let mut left = self.vec.bv_len as usize;
         // A segment may start behind the first page of its folio.
@@ -208,12 +246,11 @@ impl Segment<'_> {
             let len = left.min(PAGE - in_page);
             // SAFETY: By the type's invariants the page is valid.
             let address = unsafe { bindings::kmap_local_page(page) }.cast::<u8>();
-            let result = f(address.wrapping_add(in_page), offset, len);
+            let result = f(address.wrapping_add(in_page), len);
 
             // SAFETY: It was mapped above, last.
             unsafe { bindings::kunmap_local(address.cast()) };
             result?;
-            offset = offset.checked_add(len as u64).ok_or(EIO)?;
             left -= len;
             in_page = 0;
             page = page.wrapping_add(1);

@@ -12,9 +12,12 @@
 
 use crate::{
     bindings,
-    block::disk::{
-        self,
-        Major, //
+    block::{
+        bio::counts_io,
+        disk::{
+            self,
+            Major, //
+        }, //
     },
     fs::io::{
         sync_range,
@@ -718,7 +721,7 @@ impl Node<'_> {
     #[inline]
     pub fn account(&self, write: bool, bytes: u64) -> Option<Accounting<'_>> {
         // SAFETY: By the type's invariants the device is valid, and has a queue.
-        if !unsafe { bindings::blk_queue_io_stat((*self.bdev()).bd_queue) } {
+        if !unsafe { counts_io((*self.bdev()).bd_queue) } {
             return None;
         }
 
