@@ -45,8 +45,8 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
-/// A power of two: see [`Device::enter_table`].
-const TABLE_LOCKS: usize = 64;
+const TABLE_LOCKS: usize = 1 << TABLE_LOCK_BITS;
+const TABLE_LOCK_BITS: u32 = 9;
 
 /// C's `-EHWPOISON`, for which the kernel crate has no name.
 const HWPOISON: c_long = -(bindings::EHWPOISON as c_long);
@@ -237,7 +237,10 @@ impl<T: Operations> Device<T> {
     /// is a lock anyway, it costs less than [`enter`](Self::enter) besides.
     #[inline]
     pub fn enter_table(&self, key: usize) -> Option<Table<'_, T>> {
-        let lock = self.table_locks[key % TABLE_LOCKS].lock.lock();
+        // As include/linux/hash.h: hash_64, so that threads which are at the same place, each of a
+        // part of its own, do not meet at one lock: sizes of parts are round numbers.
+        let hash = key.wrapping_mul(0x61c8_8646_80b5_83eb) >> (usize::BITS - TABLE_LOCK_BITS);
+        let lock = self.table_locks[hash].lock.lock();
 
         if self.dead.load(Ordering::Acquire) {
             return None;

@@ -158,12 +158,10 @@ impl<'a> Fault<'a> {
     #[inline]
     pub fn table_key(&self, largest: Order) -> usize {
         // All of them are below this entry.
-        let entry = match largest {
+        match largest {
             Order::Pud => self.raw().pud.addr(),
             Order::Pte | Order::Pmd => self.raw().pmd.addr(),
-        };
-
-        entry / size_of::<bindings::pmd_t>()
+        }
     }
 
     /// Whether somebody mapped the place with another order since the fault was taken. Then
