@@ -69,11 +69,18 @@ impl<'a> Io<'a> {
         self.has_flag(bindings::IOCB_ATOMIC)
     }
 
-    /// Does what O_SYNC, O_DSYNC and their per-call flags want after `written` bytes.
+    /// Does what O_SYNC, O_DSYNC and their per-call flags want after `written` bytes, of which none
+    /// went to the page cache.
     ///
     /// C: `generic_write_sync`.
     #[inline]
-    pub fn sync_written(&self, written: usize) -> Result<usize> {
+    pub fn sync_written(&mut self, written: usize) -> Result<usize> {
+        // C would have what RWF_DONTCACHE left in the page cache written back, by the writeback
+        // structure that an inode has once it was dirty, and this one need not have
+        // (fs/fs-writeback.c: filemap_dontcache_kick_writeback).
+        //
+        // SAFETY: By the type's invariants.
+        unsafe { (*self.kiocb.as_ptr()).ki_flags &= !(bindings::IOCB_DONTCACHE as c_int) };
         // SAFETY: By the type's invariants.
         let result =
             unsafe { bindings::generic_write_sync(self.kiocb.as_ptr(), isize::try_from(written)?) };
