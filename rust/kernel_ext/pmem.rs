@@ -22,6 +22,9 @@ use kernel::{
     prelude::*, //
 };
 
+/// The bytes that a copy from user space moves at once.
+const WORD: usize = 8;
+
 /// Persistent memory, mapped by the kernel.
 ///
 /// It is never lent as a slice: processes store to it at any time, and a load may raise a machine
@@ -128,9 +131,26 @@ impl Memory<'_> {
     #[inline]
     pub fn write_iter(&self, range: ByteRange, from: &mut IovIterSource<'_>) -> Result<usize> {
         let (to, len) = self.at(range)?;
-
         // SAFETY: `to` has `len` bytes.
-        Ok(unsafe { bindings::_copy_from_iter_flushcache(to.cast(), len, from.as_raw()) })
+        let mut done =
+            unsafe { bindings::_copy_from_iter_flushcache(to.cast(), len, from.as_raw()) };
+
+        // Where the caller's memory ends, the copy gives up on the last word with some of its bytes
+        // there (arch/x86/lib/copy_user_uncached_64.S).
+        for _ in 1..WORD {
+            if done >= len {
+                break;
+            }
+            // SAFETY: The offset is inside the `len` bytes.
+            let to = unsafe { to.add(done) };
+
+            // SAFETY: `to` has at least a byte.
+            match unsafe { bindings::_copy_from_iter_flushcache(to.cast(), 1, from.as_raw()) } {
+                0 => break,
+                byte => done += byte,
+            }
+        }
+        Ok(done)
     }
 
     /// Writes back the CPU caches of the part of `range` that is inside. Durable after a flush of
