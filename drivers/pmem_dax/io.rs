@@ -148,8 +148,11 @@ pub(crate) fn read(
     if good.is_empty() {
         return Err(EIO);
     }
-    let _accounting = node.account(false, good.len());
+    let mut accounting = node.account(false);
     let done = alive.memory().read_iter(good, to)?;
+    if let Some(accounting) = &mut accounting {
+        accounting.transferred(done);
+    }
     if done == 0 {
         return Err(EFAULT);
     }
@@ -190,10 +193,14 @@ pub(crate) fn write(
     node.modified()?;
     let alive = device.dax.enter().ok_or(EIO)?;
     let done = {
-        let _accounting = node.account(true, range.len());
+        let mut accounting = node.account(true);
 
         device.heal(&alive, range)?;
-        alive.memory().write_iter(range, from)?
+        let done = alive.memory().write_iter(range, from)?;
+        if let Some(accounting) = &mut accounting {
+            accounting.transferred(done);
+        }
+        done
     };
     drop(alive);
     // Somebody inside the kernel may have read a page meanwhile.

@@ -719,7 +719,7 @@ impl Node<'_> {
     /// Counts a transfer in the statistics of the disk, if they are on; it lasts until the result is
     /// dropped.
     #[inline]
-    pub fn account(&self, write: bool, bytes: u64) -> Option<Accounting<'_>> {
+    pub fn account(&self, write: bool) -> Option<Accounting<'_>> {
         // SAFETY: By the type's invariants the device is valid, and has a queue.
         if !unsafe { counts_io((*self.bdev()).bd_queue) } {
             return None;
@@ -730,14 +730,13 @@ impl Node<'_> {
         } else {
             bindings::req_op_REQ_OP_READ
         };
-        let sectors = bytes.div_ceil(1 << crate::units::SECTOR_SHIFT);
         // SAFETY: By the type's invariants the device is valid. C reads jiffies without a lock too.
         let now = unsafe { (&raw const bindings::jiffies).read_volatile() };
 
         Some(Accounting {
             bdev: self.bdev(),
             op,
-            sectors: u32::try_from(sectors).unwrap_or(u32::MAX),
+            sectors: 0,
             // SAFETY: As above.
             start: unsafe { bindings::bdev_start_io_acct(self.bdev(), op, now) },
             _open: PhantomData,
@@ -964,6 +963,16 @@ pub struct Accounting<'a> {
     sectors: u32,
     start: c_ulong,
     _open: PhantomData<&'a ()>,
+}
+
+impl Accounting<'_> {
+    /// Has the sectors that `bytes` are part of counted when it ends.
+    #[inline]
+    pub fn transferred(&mut self, bytes: usize) {
+        let sectors = bytes.div_ceil(1 << crate::units::SECTOR_SHIFT);
+
+        self.sectors = u32::try_from(sectors).unwrap_or(u32::MAX);
+    }
 }
 
 impl Drop for Accounting<'_> {
