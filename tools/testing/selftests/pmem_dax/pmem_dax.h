@@ -99,6 +99,18 @@ static inline int write_line(const char *path, const char *line)
 	return result < 0 ? -1 : 0;
 }
 
+/* read_line() - the first line of a file of the kernel */
+static inline bool read_line(const char *path, char *line, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = read(fd, line, size - 1);
+
+	close(fd);
+	line[length > 0 ? length : 0] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	return length > 0;
+}
+
 /*
  * pmem_dax_main() - run the tests with @namespaces, which are separated by spaces
  *
