@@ -159,4 +159,78 @@ test_statistics() {
 	expect "$read $written" "$(sectors 3) $(sectors 7)" "sectors counted with iostats=0"
 }
 
-run_tests namespace0.0 -- dd end_of_device ext4 fio parted statistics
+# look_at DEVICE: the tools of a file system see what the mount has, and change it.
+look_at() {
+	mkfs.ext4 -q -F "$1" 64M
+	mount -t ext4 "$1" /mnt
+	echo content >/mnt/file
+	sync -f /mnt
+	tune2fs -L MOUNTED -m 1 "$1" >/dev/null
+	expect MOUNTED "$(e2label "$1")" "label of $1"
+	dumpe2fs -h "$1" 2>/dev/null | grep -q '^Filesystem volume name: *MOUNTED$' ||
+		fail "dumpe2fs does not tell the label of $1"
+	expect content "$(debugfs -R 'cat file' "$1" 2>/dev/null)" "file that debugfs reads on $1"
+	rm /mnt/file
+	umount /mnt
+	# The mount has not written an old superblock over it.
+	expect MOUNTED "$(e2label "$1")" "label of $1, unmounted"
+	fsck.ext4 -fn "$1" >/dev/null
+	expect "" "$(debugfs -R 'cat file' "$1" 2>/dev/null)" "file that was removed on $1"
+}
+
+test_tools_of_mounted() {
+	setup
+	look_at $NODE
+	wipefs -q -a $NODE
+	echo "2048,131072" | sfdisk -q --label dos $NODE
+	look_at ${NODE}p1
+	wipefs -q -a $NODE
+	blockdev --rereadpt $NODE
+}
+
+# limited COMMAND...: where a 4 MiB transfer to the disk takes a minute, if it is throttled.
+limited() {
+	bash -c 'echo $$ >/run/cgroup/limited/cgroup.procs; exec "$@"' limited "$@"
+}
+
+# limit: that group, for the disk as it is now.
+limit() {
+	DISK=$(cat /sys/block/pmem0/dev)
+	echo "$DISK rbps=65536 wbps=65536" >/run/cgroup/limited/io.max
+}
+
+is_throttled() {
+	local status=0
+
+	limited timeout 2 "$@" || status=$?
+	expect 124 "$status" "what a throttled $* ends with"
+}
+
+# As the users' guide has it: what sends no bio is neither throttled nor counted.
+test_cgroup() {
+	setup
+	mkdir -p /run/cgroup
+	mount -t cgroup2 none /run/cgroup
+	echo +io >/run/cgroup/cgroup.subtree_control
+	mkdir /run/cgroup/limited
+	limit
+	limited timeout 30 dd if=$NODE of=/dev/null bs=64K count=64 status=none
+	limited timeout 30 dd if="$TMP/data" of=$NODE bs=64K conv=notrunc oflag=direct status=none
+	expect "" "$(grep "^$DISK .*bytes=[1-9]" /run/cgroup/limited/io.stat || true)" "io.stat"
+
+	# The bios of a file system are.
+	mkfs.ext4 -q -F $NODE 64M
+	mount $NODE /mnt
+	is_throttled dd if="$TMP/data" of=/mnt/file bs=64K oflag=direct status=none
+	grep -q "^$DISK .*wbytes=[1-9]" /run/cgroup/limited/io.stat || fail "bios are not in io.stat"
+	umount /mnt
+
+	hand_over namespace0.0 nd_pmem
+	limit
+	is_throttled dd if=$NODE of=/dev/null bs=64K count=64 iflag=direct status=none
+	grep -q "^$DISK .*rbytes=[1-9]" /run/cgroup/limited/io.stat || fail "nd_pmem is not in io.stat"
+	rmdir /run/cgroup/limited
+	umount /run/cgroup
+}
+
+run_tests namespace0.0 -- dd end_of_device ext4 fio parted statistics tools_of_mounted cgroup
