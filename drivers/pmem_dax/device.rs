@@ -339,16 +339,11 @@ impl node::Operations for Device {
         }
     }
 
-    fn flush(&self) {
-        let Some(alive) = self.dax.enter() else {
-            return;
-        };
-
-        if self.finish(&alive).is_err() && self.log.allows() {
-            pr_err!(
-                "{}: flush failed: the last stores may be lost\n",
-                self.name()
-            );
+    fn flush(&self) -> Result {
+        match self.dax.enter() {
+            Some(alive) => self.finish(&alive),
+            // If it was removed, that was the end of it.
+            None => Ok(()),
         }
     }
 }

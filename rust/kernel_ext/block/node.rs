@@ -60,6 +60,9 @@ use kernel::{
 /// C: `BLKPG`.
 const BLKPG: c_uint = kernel::ioctl::_IO(0x12, 105);
 
+/// C: `BLKFLSBUF`.
+const BLKFLSBUF: c_uint = kernel::ioctl::_IO(0x12, 97);
+
 /// The operations of the files of a disk's nodes. Those not here stay the block layer's.
 pub trait Operations: disk::Operations {
     /// Makes a mapping: [`Area::set_file`] ends it. May sleep; the mm is locked for writing.
@@ -78,9 +81,9 @@ pub trait Operations: disk::Operations {
     /// Makes `range` of the node durable.
     fn sync(&self, node: Node<'_>, range: ByteRange) -> Result;
 
-    /// Makes all that was stored through mappings of the disk durable, because the block layer was
-    /// asked to flush its buffers (BLKFLSBUF).
-    fn flush(&self);
+    /// Makes all that was stored through mappings of the disk durable, after the block layer wrote
+    /// its buffers (BLKFLSBUF). May sleep.
+    fn flush(&self) -> Result;
 
     /// A partition was made, removed or resized (BLKPG). May sleep; called before the caller is told.
     fn repartitioned(&self);
@@ -194,10 +197,9 @@ impl<T: Operations> Hook<T> {
             Shim {
                 operations,
                 default,
-                holder: bindings::blk_holder_ops {
-                    sync: Some(Self::holder_sync_callback),
-                    ..pin_init::zeroed()
-                },
+                // A claim asks for nothing: not even to be told of BLKFLSBUF, since whoever stored may
+                // have let go before.
+                holder: pin_init::zeroed(),
             },
             GFP_KERNEL,
         )?;
@@ -357,22 +359,6 @@ impl<T: Operations> Hook<T> {
         let (data, node) = unsafe { open_node::<T>(file) };
 
         node.default_ioctl(node.shim().default.compat_ioctl, command, argument, &*data)
-    }
-
-    /// # Safety
-    ///
-    /// Called by block/ioctl.c: blkdev_flushbuf, for a device that we hold, with its
-    /// `bd_holder_lock` taken, which is to be dropped here.
-    unsafe extern "C" fn holder_sync_callback(bdev: *mut bindings::block_device) {
-        // SAFETY: By this function's requirements. What keeps the device is the file that the ioctl
-        // is made on.
-        unsafe { bindings::mutex_unlock(&raw mut (*bdev).bd_holder_lock) };
-        // What the callback stands in for.
-        //
-        // SAFETY: As above.
-        unsafe { bindings::sync_blockdev(bdev) };
-        // SAFETY: As above; the disk is ours.
-        unsafe { disk::data::<T>((*bdev).bd_disk) }.flush();
     }
 }
 
@@ -778,7 +764,7 @@ impl Node<'_> {
     }
 
     /// Does what the block layer does for an ioctl(2), with its function for that, and tells `disk`
-    /// if it was about partitions: the block layer tells nobody.
+    /// if it was about partitions or buffers: the block layer tells nobody, or only a holder.
     fn default_ioctl<T: Operations>(
         &self,
         ioctl: Option<unsafe extern "C" fn(*mut bindings::file, c_uint, c_ulong) -> c_long>,
@@ -793,8 +779,17 @@ impl Node<'_> {
         // with.
         let result = unsafe { ioctl(self.file.as_ptr(), command, argument) };
 
-        if command == BLKPG && result == 0 {
-            disk.repartitioned();
+        if result != 0 {
+            return result;
+        }
+        match command {
+            BLKPG => disk.repartitioned(),
+            BLKFLSBUF => {
+                if let Err(e) = disk.flush() {
+                    return e.to_errno() as c_long;
+                }
+            }
+            _ => (),
         }
         result
     }
