@@ -192,6 +192,14 @@ impl Device {
         self.region.flush(alive)
     }
 
+    /// The same, unless the device was removed: that was the end of it. May sleep.
+    pub(crate) fn make_durable(&self) -> Result {
+        match self.dax.enter() {
+            Some(alive) => self.finish(&alive),
+            None => Ok(()),
+        }
+    }
+
     /// Removes all pages from all mappings, so that the next access to each is looked at anew. May
     /// sleep.
     pub(crate) fn refault(&self) {
@@ -340,11 +348,7 @@ impl node::Operations for Device {
     }
 
     fn flush(&self) -> Result {
-        match self.dax.enter() {
-            Some(alive) => self.finish(&alive),
-            // If it was removed, that was the end of it.
-            None => Ok(()),
-        }
+        self.make_durable()
     }
 }
 

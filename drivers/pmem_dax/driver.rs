@@ -276,6 +276,16 @@ impl nvdimm::Driver for Driver {
         device.shut_down();
     }
 
+    /// Processes may have mappings to the end. A reset does not write the CPU caches back.
+    fn shut_down(taken: &Taken) {
+        if taken.device.make_durable().is_err() {
+            pr_err!(
+                "{}: flush at shutdown failed: the last stores may be lost\n",
+                taken.device.name()
+            );
+        }
+    }
+
     fn changed(taken: &Taken, namespace: &Namespace<'_>) {
         namespace.populate(&taken.device.dax.data().badblocks);
         namespace.update_read_only(&taken.disk);

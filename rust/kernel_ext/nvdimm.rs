@@ -57,6 +57,9 @@ pub trait Driver: Send + Sync + Sized + 'static {
     /// Unbinds it. Cannot fail. May sleep.
     fn unbind(&self, data: KBox<Self::Data>);
 
+    /// The machine is about to be reset or to lose power, with the namespace bound. May sleep.
+    fn shut_down(data: &Self::Data);
+
     /// The hardware found or forgot bad memory in a namespace, or the region became read-only or
     /// writable. May sleep.
     fn changed(data: &Self::Data, namespace: &Namespace<'_>);
@@ -233,20 +236,12 @@ impl<T: Driver> Registration<T> {
 
     /// # Safety
     ///
-    /// Called by drivers/nvdimm/bus.c: nvdimm_bus_shutdown, with a device that may be bound.
+    /// Called by drivers/nvdimm/bus.c: nvdimm_bus_shutdown, with a device that is bound to us, and
+    /// locked.
     unsafe extern "C" fn shutdown_callback(dev: *mut bindings::device) {
-        // SAFETY: By this function's requirements the device is bound to us, so its parent is a
-        // region that is bound too.
-        if unsafe { bindings::nvdimm_flush(bindings::to_nd_region((*dev).parent), ptr::null_mut()) }
-            != 0
-        {
-            // SAFETY: By this function's requirements `dev` is valid.
-            let dev = unsafe { device::Device::<device::Bound>::from_raw(dev) };
-
-            dev_err!(
-                dev,
-                "flush at shutdown failed: the last writes may be lost\n"
-            );
+        // SAFETY: By this function's requirements it is what `probe` set.
+        if let Some(data) = unsafe { bindings::dev_get_drvdata(dev).cast::<T::Data>().as_ref() } {
+            T::shut_down(data);
         }
     }
 
