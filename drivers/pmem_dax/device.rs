@@ -156,7 +156,7 @@ impl Device {
     }
 
     /// Ends all mapping: there will be no new ones, and no access through old ones. What was stored
-    /// is made durable. Waits for pages that somebody pinned.
+    /// is made durable. Waits for pages that somebody pinned, and makes durable what they stored.
     pub(crate) fn shut_down(&self) {
         self.dax.shut_down(
             |alive| {
@@ -274,8 +274,14 @@ impl disk::Operations for Device {
         if self.dirty.is_empty() {
             return;
         }
+        // Who pinned pages (io_uring, RDMA, VFIO) goes on storing to them without a mapping. Looked
+        // at first, so that what a pin stored before it went is written back here.
+        let busy = alive.is_busy();
+
         if self.finish(&alive).is_ok() {
-            self.dirty.clear();
+            if !busy {
+                self.dirty.clear();
+            }
         } else if self.log.allows() {
             pr_err!(
                 "{}: flush at the last close failed: the last stores may be lost\n",

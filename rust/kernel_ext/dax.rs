@@ -261,12 +261,12 @@ impl<T: Operations> Device<T> {
 
     /// Ends all access to the memory. Nobody can enter any more, and who was in has left; no mapping
     /// has a page left, and private copies are gone too, as with a file that was truncated. Then
-    /// `last` is called, the last one to have the memory. When nobody pins a page any more, the
-    /// memory is unmapped.
+    /// `last` is called, the last one to have the memory; if somebody pins a page, again when nobody
+    /// does any more. The memory is unmapped after that.
     ///
     /// May sleep as long as somebody pins a page; `waiting` is called with the offset of one, about
     /// every ten seconds. The first call does all this, any other returns at once.
-    pub fn shut_down(&self, last: impl FnOnce(&Alive<'_, T>), waiting: impl FnMut(PageOffset)) {
+    pub fn shut_down(&self, last: impl Fn(&Alive<'_, T>), waiting: impl FnMut(PageOffset)) {
         if self.dead.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -278,16 +278,29 @@ impl<T: Operations> Device<T> {
         if let Some(all) = ByteRange::of_pages(PageOffset(0), self.pages.pages()) {
             self.inode.unmap(all, true);
         }
-        // INVARIANT: `dead` was set by us, so nobody else gets to the release below.
-        last(&Alive {
-            device: self,
-            // SAFETY: It has no requirements.
-            srcu: unsafe { bindings::dax_read_lock() },
-            _thread: NotThreadSafe,
-        });
-        // SAFETY: The device is dead, and killed and waited for after, so there is no `Alive` and no
-        // `Table`, of which all users of the memory need one; the mappings were removed.
-        unsafe { self.pages.release(waiting) };
+        let call_last = || {
+            // INVARIANT: `dead` was set by us, so nobody else gets to the release below, and that
+            // calls us no later than before the memory goes.
+            last(&Alive {
+                device: self,
+                // SAFETY: It has no requirements.
+                srcu: unsafe { bindings::dax_read_lock() },
+                _thread: NotThreadSafe,
+            });
+        };
+
+        // Asked before: what a pin stores that goes meanwhile may come too late for the first call.
+        let busy = self.pages.busy().is_some();
+
+        call_last();
+        let idle = || {
+            if busy {
+                call_last();
+            }
+        };
+        // SAFETY: The device is dead, and killed and waited for after, so there is no `Alive` but
+        // ours and no `Table`, of which all users of the memory need one; the mappings were removed.
+        unsafe { self.pages.release(waiting, idle) };
     }
 
     /// # Safety
@@ -394,6 +407,11 @@ pub struct Alive<'a, T: Operations> {
 }
 
 impl<T: Operations> Alive<'_, T> {
+    /// Whether somebody maps or pins a page. Looks at each folio.
+    pub fn is_busy(&self) -> bool {
+        self.device.pages.busy().is_some()
+    }
+
     /// The memory, for copying.
     #[inline]
     pub fn memory(&self) -> Memory<'_> {

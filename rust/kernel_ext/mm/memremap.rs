@@ -280,7 +280,7 @@ impl PageMap {
     }
 
     /// The first frame whose folio somebody still maps or pins.
-    fn busy(&self) -> Option<Pfn> {
+    pub(crate) fn busy(&self) -> Option<Pfn> {
         let mut busy = None;
 
         self.for_each_folio(|pfn, _| {
@@ -296,7 +296,8 @@ impl PageMap {
 
     /// Waits until nobody maps or pins a page, and unmaps the memory. The first call does it, any
     /// other returns at once. May sleep for ever: `waiting` is called with the offset of a busy
-    /// page about every ten seconds, to tell who is to blame.
+    /// page about every ten seconds, to tell who is to blame; `idle` when there is none left, and
+    /// the memory still mapped.
     ///
     /// `memunmap_pages` itself does not wait for pins (mm/memremap.c: GUP takes no reference of the
     /// page map), it would free struct pages that are in use.
@@ -305,7 +306,7 @@ impl PageMap {
     ///
     /// - Nobody uses `base` or inserts a page any more.
     /// - All mappings of the pages have been removed, and cannot come back.
-    pub(crate) unsafe fn release(&self, mut waiting: impl FnMut(PageOffset)) {
+    pub(crate) unsafe fn release(&self, mut waiting: impl FnMut(PageOffset), idle: impl FnOnce()) {
         const POLL: Delta = Delta::from_millis(20);
         const POLLS_PER_REPORT: u32 = 500;
         let mut polls = 0u32;
@@ -320,6 +321,7 @@ impl PageMap {
             polls = polls.wrapping_add(1);
             fsleep(POLL);
         }
+        idle();
         self.for_each_folio(|pfn, _| {
             // SAFETY: The memory is still mapped.
             let folio = unsafe { bindings::pfn_folio(pfn.0) };
@@ -345,6 +347,6 @@ impl PinnedDrop for PageMap {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The owner is going away, so there is nobody who could use the memory: a user of
         // it holds a reference of the owner.
-        unsafe { self.release(|_| ()) };
+        unsafe { self.release(|_| (), || ()) };
     }
 }
