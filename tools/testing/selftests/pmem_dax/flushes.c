@@ -1,0 +1,644 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What makes stores durable: the kernel is watched at work. A call that promises it
+ * writes back the CPU caches of all that was stored through mappings, then has the
+ * region flushed, and that is over when the call returns. It leaves the rest alone.
+ *
+ * An emulated machine has no caches to lose, so bytes cannot show it. Instead each call
+ * is held against the functions of the kernel that were entered meanwhile, in order.
+ */
+#include <liburing.h>
+
+#include "pmem_dax.h"
+
+#include <sys/mount.h>
+#include <sys/uio.h>
+
+#include <linux/blkpg.h>
+
+#define TRACING	"/sys/kernel/tracing/"
+#define WATCH	TRACING "instances/pmem_dax_flushes/"
+#define GROUP	"pmem_dax_flushes"
+
+/* Addresses are in the kernel's map of all memory, which starts at a random one. */
+#define PLACE(size)	" at=$arg1:x64 size=" size ":x64 base=@page_offset_base:x64"
+#define REGION		" region=nd_region->dev.kobj.name:string"
+
+static const struct {
+	char type;
+	const char *name, *what;
+} probes[] = {
+	{ 'p', "back", "arch_wb_cache_pmem" PLACE("$arg2") },
+	{ 'p', "user", "copy_user_flushcache" PLACE("$arg3") },
+	{ 'p', "bio", "__memcpy_flushcache" PLACE("$arg3") },
+	{ 'p', "flush", "nvdimm_flush bio=bio:x64" REGION },
+	{ 'r', "flushed", "nvdimm_flush result=$retval:s32" },
+	{ 'p', "host", "virtio_pmem_flush" REGION },
+	{ 'r', "hosted", "virtio_pmem_flush result=$retval:s32" },
+};
+
+static int watch_setup(void)
+{
+	char line[256];
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(probes); i++) {
+		snprintf(line, sizeof(line), "%c:" GROUP "/%s %s\n", probes[i].type,
+			 probes[i].name, probes[i].what);
+		if (write_line(TRACING "kprobe_events", line))
+			return -1;
+	}
+	if (mkdir(WATCH, 0700) || write_line(WATCH "trace_clock", "counter"))
+		return -1;
+	return write_line(WATCH "events/" GROUP "/enable", "1");
+}
+
+static void watch_teardown(void)
+{
+	char line[64];
+	int i;
+
+	write_line(WATCH "events/" GROUP "/enable", "0");
+	rmdir(WATCH);
+	for (i = 0; i < ARRAY_SIZE(probes); i++) {
+		snprintf(line, sizeof(line), "-:" GROUP "/%s\n", probes[i].name);
+		write_line(TRACING "kprobe_events", line);
+	}
+}
+
+/* The device that is watched. */
+static struct {
+	uint64_t start, size;
+	char region[32];
+	bool host;
+} watched;
+
+static void watch(void)
+{
+	close(open(WATCH "trace", O_WRONLY | O_TRUNC | O_CLOEXEC));
+}
+
+static uint64_t field(const char *line, const char *name)
+{
+	const char *at = strstr(line, name);
+
+	return at ? strtoull(at + strlen(name), NULL, 0) : 0;
+}
+
+/*
+ * seen() - what was done to the device since watch(), in words
+ *
+ *   back A+N   the CPU caches of N bytes from A on were written back (in hex)
+ *   user A+N   as many were copied from a process, around the caches
+ *   bio A+N    the same from the pages of a bio
+ *   flush      the region was flushed, by the host if that is its affair
+ *   fua        it was to be flushed before the end of a bio
+ *   host       the host did that, later
+ *
+ * What failed is followed by the error.
+ */
+static const char *seen(void)
+{
+	static char text[16384];
+	char line[512], name[16], last[16] = "";
+	uint64_t begin = 0, end = 0;
+	bool flushing = false, fua = false, by_host = false, open_range = false;
+	char *to = text, *done = text;
+	FILE *trace;
+
+	write_line(WATCH "trace_marker", "end");
+	trace = fopen(WATCH "trace", "re");
+	text[0] = '\0';
+	while (trace && fgets(line, sizeof(line), trace) && to < text + sizeof(text) - 128) {
+		const char *at = strstr(line, "] ");
+		uint64_t offset = field(line, " at=") - field(line, " base=") - watched.start;
+		uint64_t size = field(line, " size=");
+		int result = field(line, " result=");
+		bool place;
+
+		if (line[0] == '#' || !at || sscanf(at, "] %*s %*u: %15[a-z_]", name) != 1)
+			continue;
+		place = strstr(line, " base=");
+		if (place && offset >= watched.size)
+			continue;
+		if (strstr(line, " region=") && !strstr(line, watched.region))
+			continue;
+		if (open_range && place && offset == end && !strcmp(name, last)) {
+			end += size;
+			continue;
+		}
+		if (open_range)
+			to += sprintf(to, " %s %" PRIx64 "+%" PRIx64, last, begin, end - begin);
+		open_range = place;
+		if (place) {
+			begin = offset;
+			end = offset + size;
+			strcpy(last, name);
+		} else if (!strcmp(name, "flush")) {
+			flushing = true;
+			by_host = false;
+			fua = field(line, " bio=");
+		} else if (!strcmp(name, "hosted")) {
+			if (!flushing)
+				to += sprintf(to, result ? " host failed" : " host");
+			by_host = !result;
+		} else if (!strcmp(name, "flushed") && flushing) {
+			flushing = false;
+			to += sprintf(to, fua ? " fua" : " flush");
+			if (result < 0)
+				to += sprintf(to, "%d", result);
+			else if (!fua && by_host != watched.host)
+				to += sprintf(to, " that did nothing");
+		} else if (!strncmp(name, "tracing_mark", 12)) {
+			done = to;
+		}
+	}
+	if (trace)
+		fclose(trace);
+	/* Not what came after this was asked. */
+	*done = '\0';
+	return text[0] == ' ' ? text + 1 : text;
+}
+
+#define EXPECT_SEEN(expected, call)		\
+	do {					\
+		watch();			\
+		EXPECT_EQ(0, call);		\
+		EXPECT_STREQ(expected, seen());	\
+	} while (0)
+
+FIXTURE(flushes) {
+	char path[64];
+	char *map;
+	int fd;
+};
+
+FIXTURE_VARIANT(flushes) {
+	const char *namespace;
+	uint64_t size;
+	bool host;
+};
+
+FIXTURE_VARIANT_ADD(flushes, nfit) {
+	.namespace = "namespace0.0",
+	.size = 512 * SZ_1M,
+};
+
+/* Its flush is a request to the host, which is waited for. */
+FIXTURE_VARIANT_ADD(flushes, virtio) {
+	.namespace = "namespace3.0",
+	.size = 128 * SZ_1M,
+	.host = true,
+};
+
+FIXTURE_SETUP(flushes)
+{
+	char command[128];
+
+	watched.start = namespace_start(variant->namespace);
+	ASSERT_NE(0, watched.start);
+	watched.size = variant->size;
+	watched.host = variant->host;
+	snprintf(command, sizeof(command), "cd -P $DEVICES/%s/.. && echo \"\\\"${PWD##*/}\\\"\"",
+		 variant->namespace);
+	ASSERT_EQ(0, shell_line(watched.region, sizeof(watched.region), command));
+	snprintf(command, sizeof(command), "node_of %s", variant->namespace);
+	ASSERT_EQ(0, shell_line(self->path, sizeof(self->path), command));
+	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(variant->size, size_of(self->fd));
+	self->map = map_shared(self->fd, variant->size, 0);
+	ASSERT_NE(MAP_FAILED, self->map);
+}
+
+FIXTURE_TEARDOWN(flushes)
+{
+	close(self->fd);
+}
+
+/* Chunks of 2M are what is remembered. These are in two words of 64, where there are so many. */
+#define CHUNK(n)	((n) * SZ_2M)
+
+static void touch_chunks(char *map)
+{
+	touch(map + CHUNK(1));
+	touch(map + CHUNK(9) + SZ_1M);
+	touch(map + CHUNK(63) - 8);
+	touch(map + CHUNK(63));
+}
+
+#define TOUCHED	"back 200000+200000 back 1200000+200000 back 7c00000+400000"
+
+TEST_F(flushes, fsync)
+{
+	EXPECT_SEEN("flush", fsync(self->fd));
+	touch_chunks(self->map);
+	EXPECT_SEEN(TOUCHED " flush", fsync(self->fd));
+	EXPECT_SEEN(TOUCHED " flush", fdatasync(self->fd));
+	/* Since it can be stored to again. */
+	EXPECT_SEEN(TOUCHED " flush", fsync(self->fd));
+}
+
+/* Whoever has it open can make durable what others stored. */
+TEST_F(flushes, fsync_after_munmap)
+{
+	int fd = open(self->path, O_RDONLY | O_CLOEXEC);
+
+	touch_chunks(self->map);
+	munmap(self->map, variant->size);
+	close(self->fd);
+	EXPECT_SEEN(TOUCHED " flush", fsync(fd));
+	close(fd);
+}
+
+TEST_F(flushes, last_close)
+{
+	int fd = open(self->path, O_RDONLY | O_CLOEXEC);
+
+	touch_chunks(self->map);
+	munmap(self->map, variant->size);
+	EXPECT_SEEN("", close(self->fd));
+	EXPECT_SEEN(TOUCHED " flush", close(fd));
+	/* Now nobody has entries to store through. */
+	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
+	EXPECT_SEEN("flush", fsync(self->fd));
+	EXPECT_SEEN("", close(self->fd));
+}
+
+/* A mapping that lives longer than the file is what keeps it open. */
+TEST_F(flushes, last_munmap)
+{
+	touch_chunks(self->map);
+	EXPECT_SEEN("", close(self->fd));
+	EXPECT_SEEN(TOUCHED " flush", munmap(self->map, variant->size));
+}
+
+/* One that a process leaves behind by its end too. */
+TEST_F(flushes, exit)
+{
+	pid_t pid;
+
+	munmap(self->map, variant->size);
+	close(self->fd);
+	watch();
+	pid = fork();
+	if (pid == 0) {
+		int fd = open(self->path, O_RDWR | O_CLOEXEC);
+
+		touch_chunks(map_shared(fd, variant->size, 0));
+		close(fd);
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	EXPECT_STREQ(TOUCHED " flush", seen());
+}
+
+TEST_F(flushes, msync)
+{
+	char *map = self->map;
+
+	touch_chunks(map);
+	EXPECT_SEEN(TOUCHED " flush", msync(map, variant->size, MS_SYNC));
+	EXPECT_SEEN("back 201000+1000 flush", msync(map + CHUNK(1) + SZ_4K, 1, MS_SYNC));
+	EXPECT_SEEN("back 3ff000+1000 flush", msync(map + CHUNK(2) - SZ_4K, 3 * SZ_4K, MS_SYNC));
+	EXPECT_SEEN("back 1200000+200000 back 7c00000+100000 flush",
+		    msync(map + CHUNK(5), CHUNK(62) + SZ_1M - CHUNK(5), MS_SYNC));
+	EXPECT_SEEN("flush", msync(map + CHUNK(2), CHUNK(7), MS_SYNC));
+	/* It promises nothing, and with a page cache does nothing either. */
+	EXPECT_SEEN("", msync(map, variant->size, MS_ASYNC));
+	EXPECT_SEEN("", msync(map, variant->size, MS_INVALIDATE));
+}
+
+/* The marks are in words of 64. */
+TEST_F(flushes, all_chunks)
+{
+	char expected[64];
+	int i;
+
+	for (i = 63; i < variant->size / SZ_2M; i += i < 66 ? 1 : variant->size / SZ_2M - 67)
+		touch(self->map + CHUNK(i));
+	if (variant->size == CHUNK(64))
+		EXPECT_SEEN("back 7e00000+200000 flush", fsync(self->fd));
+	else
+		EXPECT_SEEN("back 7e00000+800000 back 1fe00000+200000 flush", fsync(self->fd));
+	for (i = 0; i < variant->size / SZ_2M; i++)
+		touch(self->map + CHUNK(i));
+	snprintf(expected, sizeof(expected), "back 0+%" PRIx64 " flush", variant->size);
+	EXPECT_SEEN(expected, msync(self->map, variant->size, MS_SYNC));
+}
+
+/* Pages that are mapped besides, because somebody goes through the memory in order. */
+TEST_F(flushes, followers)
+{
+	char *map = map_skewed(self->fd, CHUNK(4), 0, SZ_1M, PROT_READ | PROT_WRITE, MAP_SHARED);
+	char *end = map + CHUNK(2), *at;
+
+	ASSERT_NE(MAP_FAILED, map);
+	for (at = end - 4 * SZ_4K; at < end; at += SZ_4K)
+		touch(at);
+	ASSERT_EQ(0, huge_bytes(map, CHUNK(4)));
+	/* One can be stored to that no fault was made for. */
+	ASSERT_LT(0, present_bytes(end, CHUNK(1)));
+	EXPECT_SEEN("back 200000+400000 flush", fsync(self->fd));
+}
+
+/* A load through a mapping for stores makes an entry that can be stored through. */
+TEST_F(flushes, loads)
+{
+	char *map = mmap(NULL, CHUNK(4), PROT_READ, MAP_SHARED, self->fd, 0);
+
+	load_byte(self->map + CHUNK(9));
+	load_byte(map + CHUNK(1));
+	load_byte(map + CHUNK(2));
+	EXPECT_SEEN("back 1200000+200000 flush", fsync(self->fd));
+	/* And so does this. */
+	ASSERT_EQ(0, mprotect(map + CHUNK(2) - SZ_4K, SZ_4K, PROT_READ | PROT_WRITE));
+	touch(map + CHUNK(2) - SZ_4K);
+	EXPECT_SEEN("back 200000+200000 back 1200000+200000 flush", fsync(self->fd));
+}
+
+/* What is stored to a copy is of no interest to the media. */
+TEST_F(flushes, private)
+{
+	char *map = mmap(NULL, CHUNK(2), PROT_READ | PROT_WRITE, MAP_PRIVATE, self->fd, 0);
+
+	load_byte(map);
+	touch(map + CHUNK(1));
+	EXPECT_SEEN("flush", fsync(self->fd));
+}
+
+/* A child, and a mapping that was moved, store through entries of their own. */
+TEST_F(flushes, fork_and_mremap)
+{
+	char *room = mmap(NULL, CHUNK(4), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *moved;
+	pid_t pid;
+
+	touch(self->map + CHUNK(1));
+	pid = fork();
+	if (pid == 0) {
+		touch(self->map + CHUNK(2));
+		_exit(0);
+	}
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	moved = mremap(self->map + CHUNK(1), CHUNK(4), CHUNK(4), MREMAP_MAYMOVE | MREMAP_FIXED,
+		       room);
+	ASSERT_EQ(room, moved);
+	touch(moved);
+	touch(moved + CHUNK(3));
+	EXPECT_SEEN("back 200000+400000 back 800000+200000 flush", fsync(self->fd));
+	EXPECT_SEEN("back 200000+200000 flush", msync(moved, CHUNK(1), MS_SYNC));
+}
+
+/* write(2) goes around the caches; it is durable when somebody asks for that. */
+TEST_F(flushes, write)
+{
+	static const struct {
+		int open, rwf;
+		const char *seen;
+	} cases[] = {
+		{ 0, 0, "" },
+		{ O_DSYNC, 0, " back 1200000+200000 flush" },
+		{ O_SYNC, 0, " back 1200000+200000 flush" },
+		{ 0, RWF_DSYNC, " back 1200000+200000 flush" },
+		{ 0, RWF_SYNC, " back 1200000+200000 flush" },
+		{ O_DIRECT, RWF_DSYNC, " back 1200000+200000 flush" },
+	};
+	char *buffer = aligned_alloc(SZ_4K, 2 * SZ_4K);
+	int i;
+
+	touch(self->map + CHUNK(9));
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		int fd = open(self->path, O_RDWR | O_CLOEXEC | cases[i].open);
+		struct iovec vec = { buffer, SZ_4K };
+		char expected[128];
+
+		watch();
+		EXPECT_EQ(SZ_4K, pwritev2(fd, &vec, 1, SZ_2M, cases[i].rwf));
+		snprintf(expected, sizeof(expected), "user 200000+1000%s", cases[i].seen);
+		EXPECT_STREQ(expected, seen());
+		vec.iov_len = 4999;
+		watch();
+		EXPECT_EQ(4999, pwritev2(fd, &vec, 1, SZ_2M + 13, cases[i].rwf));
+		snprintf(expected, sizeof(expected), "user 20000d+1387%s", cases[i].seen);
+		EXPECT_STREQ(expected, seen());
+		close(fd);
+	}
+	free(buffer);
+}
+
+/* These promise nothing for a device: the one never, the others reach only a page cache. */
+TEST_F(flushes, none)
+{
+	touch(self->map);
+	EXPECT_SEEN("", sync_file_range(self->fd, 0, 0, SYNC_FILE_RANGE_WAIT_BEFORE |
+					SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER));
+	EXPECT_SEEN("", syncfs(self->fd));
+	EXPECT_SEEN("", (sync(), 0));
+	EXPECT_SEEN("back 0+200000 flush", fsync(self->fd));
+}
+
+TEST_F(flushes, blkflsbuf)
+{
+	touch(self->map + CHUNK(1));
+	EXPECT_SEEN("back 200000+200000 flush", ioctl(self->fd, BLKFLSBUF));
+	/* Whoever holds the device by then. */
+	munmap(self->map, variant->size);
+	EXPECT_SEEN("back 200000+200000 flush", ioctl(self->fd, BLKFLSBUF));
+}
+
+TEST_F(flushes, blkflsbuf_exclusive)
+{
+	char *map;
+	int fd;
+
+	munmap(self->map, variant->size);
+	close(self->fd);
+	fd = open(self->path, O_RDWR | O_EXCL | O_CLOEXEC);
+	map = map_shared(fd, CHUNK(2), 0);
+	ASSERT_NE(MAP_FAILED, map);
+	touch(map + CHUNK(1));
+	EXPECT_SEEN("back 200000+200000 flush", ioctl(fd, BLKFLSBUF));
+	close(fd);
+}
+
+/* A range of a partition is at another place on the disk. */
+TEST_F(flushes, partition)
+{
+	struct blkpg_partition part = { .start = 5 * SZ_1M, .length = CHUNK(4), .pno = 1 };
+	struct blkpg_ioctl_arg arg = {
+		.op = BLKPG_ADD_PARTITION,
+		.datalen = sizeof(part),
+		.data = &part,
+	};
+	char path[80];
+	char *map;
+	int fd;
+
+	munmap(self->map, variant->size);
+	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	snprintf(path, sizeof(path), "%sp1", self->path);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	map = map_shared(fd, CHUNK(4), 0);
+	ASSERT_NE(MAP_FAILED, map);
+	touch(map);
+	EXPECT_SEEN("back 500000+1000 flush", msync(map, SZ_4K, MS_SYNC));
+	EXPECT_SEEN("back 500000+100000 flush", msync(map, CHUNK(4), MS_SYNC));
+	EXPECT_SEEN("back 400000+200000 flush", fsync(fd));
+	EXPECT_SEEN("back 400000+200000 flush", fsync(self->fd));
+	EXPECT_SEEN("back 400000+200000 flush", ioctl(fd, BLKFLSBUF));
+	EXPECT_SEEN("back 400000+200000 flush", ioctl(self->fd, BLKFLSBUF));
+	munmap(map, CHUNK(4));
+	close(fd);
+	arg.op = BLKPG_DEL_PARTITION;
+	EXPECT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	EXPECT_SEEN("back 400000+200000 flush", close(self->fd));
+}
+
+/* While somebody holds the device, calls send bios. */
+TEST_F(flushes, bios)
+{
+	char *buffer = aligned_alloc(SZ_4K, SZ_4K);
+	int holder, fd, direct;
+
+	munmap(self->map, variant->size);
+	close(self->fd);
+	holder = open(self->path, O_RDONLY | O_EXCL | O_CLOEXEC);
+	fd = open(self->path, O_RDWR | O_CLOEXEC);
+	direct = open(self->path, O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
+	EXPECT_SEEN("", pwrite(fd, buffer, SZ_4K, SZ_2M) - SZ_4K);
+	EXPECT_SEEN("bio 200000+1000 flush", fsync(fd));
+	/* Durable when it has ended. That the flush after it is not needed, nobody knows. */
+	EXPECT_SEEN(variant->host ? "bio 300000+1000 fua host flush" : "bio 300000+1000 fua flush",
+		    pwrite(direct, buffer, SZ_4K, 3 * SZ_1M) - SZ_4K);
+	close(direct);
+	close(fd);
+	close(holder);
+	free(buffer);
+}
+
+/* What a file system promises, it has to send bios for. */
+TEST_F(flushes, ext4)
+{
+	char *buffer = malloc(SZ_4K);
+	const char *text;
+	int fd;
+
+	munmap(self->map, variant->size);
+	close(self->fd);
+	ASSERT_EQ(0, shell("mkfs.ext4 -q -F %s 16M", self->path));
+	ASSERT_EQ(0, mount(self->path, "/mnt", "ext4", 0, NULL));
+	fd = open("/mnt/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	fill(buffer, SZ_4K, new_seed(), 0);
+	EXPECT_EQ(SZ_4K, write(fd, buffer, SZ_4K));
+	watch();
+	EXPECT_EQ(0, fsync(fd));
+	text = seen();
+	/* The journal's commit comes with a flush before it, of the data, and one after it. */
+	EXPECT_EQ(text, strstr(text, "bio "));
+	EXPECT_NE(NULL, strstr(text, " flush bio "));
+	text = strrchr(text, ' ');
+	ASSERT_NE(NULL, text);
+	EXPECT_STREQ(variant->host ? " host" : " fua", text);
+	/* Now only data. */
+	EXPECT_EQ(SZ_4K, pwrite(fd, buffer, SZ_4K, 0));
+	watch();
+	EXPECT_EQ(0, fdatasync(fd));
+	text = seen();
+	EXPECT_EQ(text, strstr(text, "bio "));
+	text = strrchr(text, ' ');
+	ASSERT_NE(NULL, text);
+	EXPECT_STREQ(" flush", text);
+	close(fd);
+	umount("/mnt");
+	free(buffer);
+}
+
+TEST_F(flushes, unbind)
+{
+	touch_chunks(self->map);
+	EXPECT_SEEN(TOUCHED " flush",
+		    shell("echo %s >$DRIVERS/pmem_dax/unbind", variant->namespace));
+	munmap(self->map, variant->size);
+	EXPECT_SEEN("", close(self->fd));
+	EXPECT_EQ(0, shell("echo %s >$DRIVERS/pmem_dax/bind", variant->namespace));
+}
+
+/* store_pinned() - let the kernel store to a page that a ring has pinned */
+static int store_pinned(struct io_uring *ring, char *page)
+{
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct io_uring_cqe *cqe;
+	int result;
+
+	io_uring_prep_read_fixed(sqe, fd, page, SZ_4K, 0, 0);
+	result = io_uring_submit(ring) == 1 ? io_uring_wait_cqe(ring, &cqe) : -1;
+	if (!result) {
+		result = cqe->res == SZ_4K ? 0 : -1;
+		io_uring_cqe_seen(ring, cqe);
+	}
+	close(fd);
+	return result;
+}
+
+/* Pages that are pinned are stored to after the last close. */
+TEST_F(flushes, pinned)
+{
+	struct iovec vec = { self->map + CHUNK(1), SZ_4K };
+	struct io_uring ring;
+
+	ASSERT_EQ(0, io_uring_queue_init(1, &ring, 0));
+	ASSERT_EQ(0, io_uring_register_buffers(&ring, &vec, 1));
+	munmap(self->map, variant->size);
+	EXPECT_SEEN("back 200000+200000 flush", close(self->fd));
+	ASSERT_EQ(0, store_pinned(&ring, vec.iov_base));
+	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
+	EXPECT_SEEN("back 200000+200000 flush", fsync(self->fd));
+	ASSERT_EQ(0, store_pinned(&ring, vec.iov_base));
+	io_uring_unregister_buffers(&ring);
+	EXPECT_SEEN("back 200000+200000 flush", close(self->fd));
+	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
+	EXPECT_SEEN("flush", fsync(self->fd));
+}
+
+/* And after the mappings were removed. */
+TEST_F(flushes, unbind_pinned)
+{
+	struct iovec vec = { self->map + CHUNK(1), SZ_4K };
+	struct io_uring ring;
+	int status, i;
+	pid_t pid;
+
+	ASSERT_EQ(0, io_uring_queue_init(1, &ring, 0));
+	ASSERT_EQ(0, io_uring_register_buffers(&ring, &vec, 1));
+	munmap(self->map, variant->size);
+	close(self->fd);
+	watch();
+	pid = fork();
+	if (pid == 0)
+		_exit(shell("echo %s >$DRIVERS/pmem_dax/unbind", variant->namespace));
+	for (i = 0; i < 100 && !seen()[0]; i++)
+		usleep(100000);
+	EXPECT_STREQ("back 200000+200000 flush", seen());
+	EXPECT_EQ(0, waitpid(pid, NULL, WNOHANG));
+	ASSERT_EQ(0, store_pinned(&ring, vec.iov_base));
+	watch();
+	io_uring_unregister_buffers(&ring);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_STREQ("back 200000+200000 flush", seen());
+	EXPECT_EQ(0, shell("echo %s >$DRIVERS/pmem_dax/bind", variant->namespace));
+}
+
+int main(int argc, char **argv)
+{
+	int status;
+
+	if (!getuid() && watch_setup())
+		perror("flushes: kprobe_events");
+	status = pmem_dax_main(argc, argv, "namespace0.0 namespace3.0");
+	watch_teardown();
+	return status;
+}
