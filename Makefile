@@ -36,10 +36,13 @@ demo: ## show a DAX mapping at work, in a virtual machine
 bench: build ## measure pmem_dax and its peers, in instructions
 	@tools/testing/bench/run
 
+powercut: build ## cut the power of writing machines fifty times, which takes ten minutes
+	@tools/testing/powercut/run --cuts 50
+
 shell: build ## open a shell in a virtual machine, with pmem devices of each kind
 	@tools/testing/vm/run --all-devices --shell
 
 clean-cache: ## remove the build root, which takes five minutes to make again
 	@rm -rf --one-file-system "$${XDG_CACHE_HOME:-$$HOME/.cache}/pmem-dax"
 
-.PHONY: help build clean lint doc host-test check demo bench shell clean-cache
+.PHONY: help build clean lint doc host-test check demo bench powercut shell clean-cache
