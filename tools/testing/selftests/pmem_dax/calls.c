@@ -914,6 +914,55 @@ TEST_F(calls, flags)
 	compare_all(_metadata, self, variant, &table);
 }
 
+/* Both could be wrong: what the users' guide has, as it has it. */
+TEST_F(calls, documented)
+{
+	static const struct {
+		struct place place;
+		size_t length;
+		int flags;
+		long read, write;
+	} rows[] = {
+		{ START(0), 100, 0, 100, 100 },
+		{ END(0), 100, 0, 0, -ENOSPC },
+		{ END(4096), 100, 0, 0, -ENOSPC },
+		{ END(-10), 100, 0, 10, 10 },
+		{ END(0), 0, 0, 0, 0 },
+		{ START(-4096), 100, 0, -EINVAL, -EINVAL },
+		{ START(10), 100, RWF_SYNC, 100, 100 },
+		{ START(10), 100, RWF_APPEND, 100, 100 },
+		{ START(10), 100, RWF_HIPRI, 100, 100 },
+		{ START(10), 100, RWF_NOAPPEND, 100, 100 },
+		{ START(10), 100, RWF_DONTCACHE, 100, 100 },
+		{ START(10), 100, RWF_NOSIGNAL, 100, 100 },
+		{ START(10), 100, RWF_NOWAIT, -EOPNOTSUPP, -EOPNOTSUPP },
+		{ START(10), 100, RWF_ATOMIC, -EOPNOTSUPP, -EOPNOTSUPP },
+		{ START(10), 100, 0x40000000, -EOPNOTSUPP, -EOPNOTSUPP },
+	};
+	struct side *side = &self->ours;
+	int i, fd = side->fds[PLAIN];
+
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct row row = {
+			.offset = at(side, &rows[i].place),
+			.length = rows[i].length,
+			.flags = rows[i].flags,
+		};
+		bool refused = variant->readonly && row.length &&
+			       rows[i].write != -EOPNOTSUPP && rows[i].write != -EINVAL;
+
+		EXPECT_EQ(rows[i].read, do_preadv2(side, fd, side->memory[ALIGNED], &row)) {
+			TH_LOG("row %d", i);
+		}
+		EXPECT_EQ(refused ? -EPERM : rows[i].write,
+			  do_pwritev2(side, fd, side->memory[ALIGNED], &row)) {
+			TH_LOG("row %d", i);
+		}
+	}
+	EXPECT_EQ(-EFAULT, value_or_error(pread(fd, side->memory[UNMAPPED], 100, 0)));
+	EXPECT_EQ(PART, pread(fd, side->memory[PARTLY], 2 * PART, 0));
+}
+
 /* A size limit of the process is one for regular files. */
 TEST_F(calls, file_size_limit)
 {
@@ -952,21 +1001,19 @@ TEST_F(calls, read_ahead_before)
 	for_each(call, calls) {
 		struct row row = { .call = call, .offset = 1000, .length = 3000 };
 
-		if (!call->writes)
+		if (!call->writes || variant->mapped)
 			continue;
 		ASSERT_LT(0, fill_cache(&self->ours));
-		compare(_metadata, self, variant, &row);
-		if (!variant->mapped) {
-			holder = open(self->ours.node, O_RDWR | O_EXCL | O_CLOEXEC);
-			ASSERT_LE(0, holder);
-			ASSERT_EQ(4000, pread(self->ours.fds[PLAIN], self->copy, 4000, 0));
-			ASSERT_LT(0, cached_pages(self->ours.fds[PLAIN]));
-			EXPECT_EQ(0, memcmp(self->copy + row.offset, self->ours.memory[ALIGNED],
-					    row.length)) {
-				TH_LOG("%s", call->name);
-			}
-			close(holder);
+		EXPECT_EQ(row.length, make(&self->ours, &row, call - calls).value);
+		holder = open(self->ours.node, O_RDWR | O_EXCL | O_CLOEXEC);
+		ASSERT_LE(0, holder);
+		ASSERT_EQ(4000, pread(self->ours.fds[PLAIN], self->copy, 4000, 0));
+		ASSERT_LT(0, cached_pages(self->ours.fds[PLAIN]));
+		EXPECT_EQ(0, memcmp(self->copy + row.offset, self->ours.memory[ALIGNED],
+				    row.length)) {
+			TH_LOG("%s", call->name);
 		}
+		close(holder);
 	}
 	if (!variant->mapped)
 		return;
@@ -1397,6 +1444,42 @@ TEST_F(counted, calls)
 	}
 	EXPECT_TRUE(same_in_proc(ours[0], after[0][0]));
 	EXPECT_TRUE(same_in_proc(ours[1], after[0][1]));
+}
+
+/* process_io() - what /proc/self/io has behind @key, a whole word */
+static long process_io(const char *key)
+{
+	FILE *file = fopen("/proc/self/io", "re");
+	long value, result = -1;
+	char word[32];
+
+	while (file && fscanf(file, "%31[^:]: %ld\n", word, &value) == 2)
+		if (!strcmp(word, key))
+			result = value;
+	if (file)
+		fclose(file);
+	return result;
+}
+
+/* Without a bio it is no I/O of the process. */
+TEST_F(counted, by_process)
+{
+	struct side *sides[] = { &self->peer, &self->ours };
+	long wanted[] = { 65536, 0 };
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		char *memory = sides[i]->memory[ALIGNED];
+		int fd = sides[i]->fds[DIRECT];
+		long read_bytes = process_io("read_bytes"), written = process_io("write_bytes");
+
+		ASSERT_LE(0, read_bytes);
+		ASSERT_LE(0, written);
+		ASSERT_EQ(65536, pread(fd, memory, 65536, 0));
+		ASSERT_EQ(65536, pwrite(fd, memory, 65536, 0));
+		EXPECT_EQ(wanted[i], process_io("read_bytes") - read_bytes);
+		EXPECT_EQ(wanted[i], process_io("write_bytes") - written);
+	}
 }
 
 struct reader {
