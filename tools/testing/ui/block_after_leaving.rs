@@ -31,5 +31,5 @@ fn late<T: Operations>(device: &Device<T>, fault: &Fault<'_>, page: PageOffset) 
     };
 
     drop(table);
-    Some(fault.insert(block))
+    Some(fault.insert(block, false))
 }

@@ -139,13 +139,18 @@ TEST_F(flush_fails, aio)
 	EXPECT_EQ(0, syscall(__NR_io_destroy, context));
 }
 
+TEST_F(flush_fails, flush_buffers)
+{
+	EXPECT_EQ(EIO, error_of(ioctl(self->fd, BLKFLSBUF, 0)));
+	EXPECT_EQ(EIO, error_of(ioctl(self->fd, BLKFLSBUF, 0)));
+}
+
 /* What promises nothing fails nothing. */
 TEST_F(flush_fails, no_promise)
 {
 	ASSERT_EQ(4, pwrite(self->fd, "here", 4, 0));
 	EXPECT_EQ(0, error_of(sync_file_range(self->fd, 0, SZ_4K, SYNC_FILE_RANGE_WRITE |
 					      SYNC_FILE_RANGE_WAIT_AFTER)));
-	EXPECT_EQ(0, error_of(ioctl(self->fd, BLKFLSBUF, 0)));
 	if (variant->mapped)
 		EXPECT_EQ(0, error_of(msync(self->map, LENGTH, MS_ASYNC)));
 }

@@ -163,6 +163,8 @@ TEST_F(neighbours, mbind)
 	EXPECT_UNCHANGED();
 }
 
+#define NUMA_BALANCING	"/sys/kernel/debug/sched/numa_balancing"
+
 /* numa_scans() - how often the kernel went over all of this process; -1 if it does not tell */
 static long numa_scans(void)
 {
@@ -190,8 +192,8 @@ TEST_F(neighbours, numa_balancing)
 	ASSERT_NE(MAP_FAILED, others);
 	ASSERT_LE(0, start);
 	/* It comes sooner than the second that it would let pass. */
-	ASSERT_EQ(0, shell("cd /sys/kernel/debug/sched/numa_balancing && echo 20 >scan_delay_ms &&"
-			   "echo 20 >scan_period_min_ms"));
+	ASSERT_EQ(0, write_line(NUMA_BALANCING "/scan_delay_ms", "20"));
+	ASSERT_EQ(0, write_line(NUMA_BALANCING "/scan_period_min_ms", "20"));
 	/* A pass may have begun behind the mapping. */
 	while (numa_scans() < start + 2 && time(NULL) < end) {
 		for (at = 0; at < length; at += SZ_4K)
