@@ -474,7 +474,8 @@ impl Node<'_> {
     /// removed.
     #[inline]
     pub fn end(&self) -> Sector {
-        // block/genhd.c and block/partitions let no partition end behind what can be counted.
+        // No partition ends behind the disk (block/ioctl.c: blkpg_do_ioctl, block/partitions/core.c:
+        // blk_add_partition). Should one, its end is before its start, and nothing of it is mapped.
         Sector(self.start().0.wrapping_add(self.sectors().0))
     }
 
