@@ -28,9 +28,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "map.h"
+
 #define SZ_4K	4096UL
 #define SZ_1M	(1024UL << 10)
-#define SZ_2M	(2UL << 20)
 #define SZ_64M	(64UL << 20)
 #define SZ_256M	(256UL << 20)
 #define SZ_1G	(1024UL << 20)
@@ -88,23 +89,6 @@ static int open_device(int flags)
 	if (fd < 0)
 		err(1, "open %s", device);
 	return fd;
-}
-
-/* Map the start of @fd, @skew bytes after a 2 MiB boundary. */
-static char *map_at(int fd, size_t size, size_t skew)
-{
-	char *hole, *addr;
-
-	hole = mmap(NULL, size + 2 * SZ_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (hole == MAP_FAILED)
-		err(1, "mmap of an address range");
-	munmap(hole, size + 2 * SZ_2M);
-	addr = (char *)(((uintptr_t)hole + SZ_2M - 1) & ~(SZ_2M - 1)) + skew;
-	addr = mmap(addr, size, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
-	if (addr == MAP_FAILED)
-		err(1, "mmap %s", device);
-	return addr;
 }
 
 /* Each page, from the first on or from the last. */

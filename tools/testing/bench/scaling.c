@@ -27,8 +27,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "map.h"
+
 #define SZ_4K	4096UL
-#define SZ_2M	(2UL << 20)
 #define SZ_16M	(16UL << 20)
 #define SZ_1G	(1024UL << 20)
 
@@ -77,26 +78,10 @@ static void *work(void *arg)
 	}
 }
 
-/* Map the start of @fd, @skew bytes after a 2 MiB boundary. */
-static char *map(int fd)
-{
-	char *hole, *addr;
-
-	hole = mmap(NULL, size + 2 * SZ_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (hole == MAP_FAILED)
-		err(1, "mmap of an address range");
-	munmap(hole, size + 2 * SZ_2M);
-	addr = (char *)(((uintptr_t)hole + SZ_2M - 1) & ~(SZ_2M - 1)) + skew;
-	addr = mmap(addr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
-	if (addr == MAP_FAILED)
-		err(1, "mmap");
-	return addr;
-}
-
 /* Touch all of @fd with @threads that wait at the barrier; add up their waits. */
 static double touch(int fd, int threads, long *sum)
 {
-	char *addr = map(fd);
+	char *addr = map_at(fd, size, skew);
 	double start;
 
 	part = size / threads;
