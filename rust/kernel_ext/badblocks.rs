@@ -11,6 +11,16 @@ use crate::{
         Sector, //
     }, //
 };
+use core::{
+    ptr::{
+        self,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicPtr,
+        Ordering, //
+    },
+};
 use kernel::{
     error::to_result,
     prelude::*,
@@ -23,11 +33,13 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// The `struct badblocks` was initialised by `badblocks_init` and is pinned.
+/// - The `struct badblocks` was initialised by `badblocks_init` and is pinned.
+/// - `file` is null, or a reference of it is owned. It is set once.
 #[pin_data(PinnedDrop)]
 pub struct Badblocks {
     #[pin]
     list: Opaque<bindings::badblocks>,
+    file: AtomicPtr<bindings::kernfs_node>,
 }
 
 // SAFETY: block/badblocks.c guards the list by its own seqlock.
@@ -45,6 +57,7 @@ impl Badblocks {
     pub fn new() -> impl PinInit<Self, Error> {
         // INVARIANT: `badblocks_init` succeeded.
         try_pin_init!(Self {
+            file: AtomicPtr::new(ptr::null_mut()),
             list <- Opaque::try_ffi_init(|list: *mut bindings::badblocks| {
                 // SAFETY: `list` is valid for writes; block/badblocks.c: __badblocks_init sets
                 // every field but `dev`, which only devm_init_badblocks uses.
@@ -55,6 +68,40 @@ impl Badblocks {
 
     pub(crate) fn as_raw(&self) -> *mut bindings::badblocks {
         self.list.get()
+    }
+
+    /// Makes `file` the one in sysfs that shows the list: who polls it is told of changes from now
+    /// on.
+    ///
+    /// # Safety
+    ///
+    /// A reference of `file` is handed over.
+    pub(crate) unsafe fn show_in(&self, file: NonNull<bindings::kernfs_node>) {
+        // INVARIANT: The reference is ours now.
+        if self
+            .file
+            .compare_exchange(
+                ptr::null_mut(),
+                file.as_ptr(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
+            .is_err()
+        {
+            // SAFETY: By this function's requirements.
+            unsafe { bindings::kernfs_put(file.as_ptr()) };
+        }
+    }
+
+    /// Tells those who poll the file that the list has changed.
+    pub(crate) fn changed(&self) {
+        let file = self.file.load(Ordering::Acquire);
+
+        if !file.is_null() {
+            // SAFETY: By the type's invariants a reference is owned. fs/kernfs/file.c: kernfs_notify
+            // may be called from any context, also for a file that was removed.
+            unsafe { bindings::kernfs_notify(file) };
+        }
     }
 
     /// Whether no sector is bad. The answer may be out of date at once.
@@ -90,7 +137,11 @@ impl Badblocks {
         let (first, count) = range.sectors();
 
         // SAFETY: By the type's invariants the list is initialised.
-        if unsafe { bindings::badblocks_set(self.list.get(), first.0, count.0, 1) } {
+        let set = unsafe { bindings::badblocks_set(self.list.get(), first.0, count.0, 1) };
+
+        // A part of it may have been added though there was no room for all.
+        self.changed();
+        if set {
             return Ok(());
         }
         Err(ENOSPC)
@@ -101,7 +152,10 @@ impl Badblocks {
         let (first, count) = range.sectors();
 
         // SAFETY: By the type's invariants the list is initialised.
-        if unsafe { bindings::badblocks_clear(self.list.get(), first.0, count.0) } {
+        let cleared = unsafe { bindings::badblocks_clear(self.list.get(), first.0, count.0) };
+
+        self.changed();
+        if cleared {
             return Ok(());
         }
         Err(ENOSPC)
@@ -113,5 +167,10 @@ impl PinnedDrop for Badblocks {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type's invariants the list is initialised; nobody refers to it any more.
         unsafe { bindings::badblocks_exit(self.list.get()) };
+        let file = *self.project().file.get_mut();
+        if !file.is_null() {
+            // SAFETY: By the type's invariants a reference is owned.
+            unsafe { bindings::kernfs_put(file) };
+        }
     }
 }

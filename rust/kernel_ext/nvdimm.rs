@@ -605,6 +605,7 @@ impl Namespace<'_> {
                 &range,
             )
         };
+        badblocks.changed();
     }
 
     /// Makes the disk read-only if the region is.

@@ -247,6 +247,8 @@ impl<T: Operations> Registration<T> {
             unsafe { bindings::put_disk(disk.as_ptr()) };
         }
         added?;
+        // SAFETY: The disk was added, so its device has a directory, and its private data was set.
+        unsafe { Self::watch_badblocks(disk) };
 
         // INVARIANT: It was set up and added.
         Ok(Self {
@@ -255,6 +257,29 @@ impl<T: Operations> Registration<T> {
             _minors: minors,
             _data: PhantomData,
         })
+    }
+
+    /// Has those told of changes who poll `badblocks` in sysfs. Without, they are not, as with
+    /// drivers/nvdimm/pmem.c.
+    ///
+    /// # Safety
+    ///
+    /// `disk` was made by [`Self::new`], and added.
+    unsafe fn watch_badblocks(disk: NonNull<bindings::gendisk>) {
+        // SAFETY: By this function's requirements.
+        let dir = unsafe { (*(*disk.as_ptr()).part0).bd_device.kobj.sd };
+        // SAFETY: As above; the directory stays while the disk is there. C: sysfs_get_dirent.
+        let file = unsafe {
+            bindings::kernfs_find_and_get_ns(dir, c"badblocks".as_char_ptr(), ptr::null())
+        };
+
+        if let Some(file) = NonNull::new(file) {
+            // SAFETY: By this function's requirements the data is there.
+            let data = unsafe { data::<T>(disk.as_ptr()) };
+
+            // SAFETY: kernfs_find_and_get_ns returned a reference.
+            unsafe { data.badblocks().show_in(file) };
+        }
     }
 
     /// Removes the disk: nobody can open it any more, what is open fails, and all bios have ended
