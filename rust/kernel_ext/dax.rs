@@ -378,6 +378,8 @@ impl<T: Operations> Device<T> {
             unsafe { bindings::SetPageHWPoison(bindings::pfn_to_page(pfn + i)) };
         }
         device.data.memory_failure(range);
+        // A fault that looked at the list before is over then, or has its page in the table.
+        device.wait_for_tables();
         // Who touches it faults again, and is told then with the address. The generic handler would
         // find only those who map the head of the folio.
         device.inode.unmap(range, false);
