@@ -166,6 +166,12 @@ impl Device {
                         self.name()
                     );
                 }
+                // Else who maps the memory into the kernel next finds holes (arch/x86/mm/init_64.c:
+                // phys_pte_init leaves an entry that is there, though it is not present).
+                let media = self.dax.data();
+                if let Some(all) = media.geometry.all() {
+                    media.for_each_bad_page(all, |page| alive.forget_poison(page));
+                }
             },
             |page| {
                 pr_warn!(
@@ -179,8 +185,12 @@ impl Device {
 
     fn write_back(&self, alive: &Alive<'_, Media>, range: ByteRange) {
         if self.dax.has_write_cache() {
-            self.dirty
-                .for_each(range, |part| alive.memory().write_back(part));
+            self.dirty.for_each(range, |chunk| {
+                // What is bad is lost, and may not be mapped in the kernel.
+                self.dax
+                    .data()
+                    .for_each_good_part(chunk, |part| alive.memory().write_back(part));
+            });
         }
     }
 

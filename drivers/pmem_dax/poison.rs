@@ -48,6 +48,33 @@ impl Media {
             None => range,
         }
     }
+
+    /// The first page in `range` that has a bad sector there.
+    fn first_bad_page(&self, range: ByteRange) -> Option<ByteRange> {
+        ByteRange::of_pages(self.badblocks.first_in(range)?.page(), 1)
+    }
+
+    /// Calls `f` with each page that has a bad sector in `range`.
+    pub(crate) fn for_each_bad_page(&self, range: ByteRange, mut f: impl FnMut(ByteRange)) {
+        let mut rest = range;
+
+        while let Some(page) = self.first_bad_page(rest) {
+            f(page);
+            rest = rest.from(page.end());
+        }
+    }
+
+    /// Calls `f` with the parts of `range` between such pages.
+    #[inline]
+    pub(crate) fn for_each_good_part(&self, range: ByteRange, mut f: impl FnMut(ByteRange)) {
+        let mut rest = range;
+
+        while let Some(page) = self.first_bad_page(rest) {
+            f(rest.before(page.start()));
+            rest = rest.from(page.end());
+        }
+        f(rest);
+    }
 }
 
 impl dax::Operations for Media {

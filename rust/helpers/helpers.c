@@ -82,9 +82,14 @@ void pmem_helper_SetPageHWPoison(struct page *page)
 	SetPageHWPoison(page);
 }
 
-bool pmem_helper_TestClearPageHWPoison(struct page *page)
+void pmem_helper_ClearPageHWPoison(struct page *page)
 {
-	return TestClearPageHWPoison(page);
+	ClearPageHWPoison(page);
+}
+
+bool pmem_helper_PageHWPoison(struct page *page)
+{
+	return PageHWPoison(page);
 }
 
 bool pmem_helper_pmd_trans_huge(pmd_t pmd)

@@ -422,22 +422,28 @@ impl<T: Operations> Alive<'_, T> {
         unsafe { Memory::new(self.device.pages.base(), self.device.pages.len()) }
     }
 
-    /// Forgets that the pages which lie wholly in `range` were reported bad, and makes the kernel
-    /// map them as memory again. The hardware has made them good.
+    /// Forgets that the pages which `range` touches were reported bad, and makes the kernel map them
+    /// as memory again: after a machine check it does not (arch/x86/kernel/cpu/mce/core.c:
+    /// set_mce_nospec), and an access would be an oops. Which sectors are bad is not in here.
     pub fn forget_poison(&self, range: ByteRange) {
-        let first = range.start().div_ceil(PAGE_SIZE);
-        let end = range.end().min(self.device.pages.len()) / PAGE_SIZE;
+        let first = range.start() / PAGE_SIZE;
+        let end = range.end().min(self.device.pages.len()).div_ceil(PAGE_SIZE);
 
         for page in first..end {
             let pfn = self.device.pages.first().0 + page as usize;
-
             // SAFETY: By the type's invariants the page is mapped.
-            if unsafe { bindings::TestClearPageHWPoison(bindings::pfn_to_page(pfn)) } {
-                // It fails only if a page table cannot be split; then the page stays unmapped in
-                // the kernel, and copies fail as they did.
+            let page = unsafe { bindings::pfn_to_page(pfn) };
+
+            // SAFETY: As above.
+            if unsafe { bindings::PageHWPoison(page) } {
+                // Before the flag goes, by which others who write to the page know to do it too. It
+                // fails only if a page table cannot be split; then the page stays unmapped in the
+                // kernel, as it was.
                 //
                 // SAFETY: As above.
                 let _ = unsafe { bindings::clear_mce_nospec(pfn) };
+                // SAFETY: As above.
+                unsafe { bindings::ClearPageHWPoison(page) };
             }
         }
     }

@@ -199,6 +199,21 @@ impl ByteRange {
         }
     }
 
+    /// The part of it that lies from `start` on.
+    #[inline]
+    pub fn from(self, start: u64) -> Self {
+        let start = if self.start < start {
+            start
+        } else {
+            self.start
+        };
+
+        Self {
+            start: if start < self.end { start } else { self.end },
+            end: self.end,
+        }
+    }
+
     /// The sectors that it touches: the first one and how many.
     #[inline]
     pub fn sectors(self) -> (Sector, Sector) {

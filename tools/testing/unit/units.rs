@@ -62,6 +62,11 @@ fn parts_of_ranges() {
 
         assert_eq!(part.len(), end.clamp(100, 150) - 100);
         assert!(part.is_empty() || part.start() == 100);
+
+        let rest = range.from(end);
+
+        assert_eq!(part.len() + rest.len(), 50);
+        assert!(rest.is_empty() || rest.end() == 150);
     }
 }
 
