@@ -59,6 +59,7 @@ use kernel_ext::{
     },
     mm::mapping::Area,
     nvdimm::Region,
+    pmem::Memory,
     ratelimit::RateLimit,
     units::{
         ByteRange,
@@ -220,32 +221,71 @@ impl Device {
         }
     }
 
-    /// Makes bad memory in `range`, which is about to be written, good again.
+    /// Writes to `range` by `write`, which returns how many bytes it has written. Bad memory is made
+    /// good again by that.
     ///
     /// # Errors
     ///
-    /// `EIO` if the hardware does not, or if a bad sector would be written in part only.
-    #[inline]
-    pub(crate) fn heal(&self, alive: &Alive<'_, Media>, range: ByteRange) -> Result {
+    /// `EIO` if the hardware does not make it good, or if a bad sector would be written in part only;
+    /// then nothing was written. Else what `write` returns.
+    #[inline(always)]
+    pub(crate) fn write_media(
+        &self,
+        alive: &Alive<'_, Media>,
+        range: ByteRange,
+        write: impl FnOnce(Memory<'_>) -> Result<usize>,
+    ) -> Result<usize> {
+        let bad = self.dax.data().badblocks.first_in(range).is_some();
+
+        if bad {
+            self.heal(alive, range)?;
+        }
+        let done = write(alive.memory())?;
+        if bad {
+            // Only now: who reads meanwhile must not take for good what is not written yet, nor
+            // what is behind the end of the caller's memory.
+            let end = range.start().saturating_add(done as u64);
+
+            self.dax
+                .data()
+                .badblocks
+                .clear(whole_sectors(range.before(end)))?;
+        }
+        Ok(done)
+    }
+
+    /// Makes the hardware forget that memory in `range` is bad, whose content is undefined then.
+    #[cold]
+    fn heal(&self, alive: &Alive<'_, Media>, range: ByteRange) -> Result {
         let media = self.dax.data();
+        let whole = whole_sectors(range);
+        let ends = [range.before(whole.start()), range.from(whole.end())];
+        let mut result = Ok(());
 
-        if media.badblocks.first_in(range).is_none() {
-            return Ok(());
-        }
-        if !whole_sectors(range) {
+        if ends
+            .iter()
+            .any(|end| media.badblocks.first_in(*end).is_some())
+        {
             return Err(EIO);
         }
+        // By pages: firmware is not to be relied on with more (drivers/nvdimm/pmem.c).
+        media.for_each_bad_page(whole, |page| {
+            if result.is_ok() {
+                result = self.heal_page(alive, whole.from(page.start()).before(page.end()));
+            }
+        });
+        result
+    }
 
-        let start = media.geometry.phys(range.start()).ok_or(EIO)?;
-        let cleared = self.region.clear_poison(alive, start, range.len())?;
-        let good = range.before(range.start().saturating_add(cleared));
+    fn heal_page(&self, alive: &Alive<'_, Media>, part: ByteRange) -> Result {
+        let start = self.dax.data().geometry.phys(part.start()).ok_or(EIO)?;
+        let cleared = self.region.clear_poison(alive, start, part.len())?;
 
-        alive.forget_poison(good);
-        alive.memory().invalidate(good);
-        media.badblocks.clear(good)?;
-        if good != range {
+        if cleared < part.len() {
             return Err(EIO);
         }
+        alive.forget_poison(part);
+        alive.memory().invalidate(part);
         Ok(())
     }
 }

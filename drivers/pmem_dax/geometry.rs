@@ -175,9 +175,15 @@ pub(crate) fn transfer(
     ByteRange::new(start.to_bytes()?.checked_add(position)?, len)
 }
 
-/// Whether `range` starts and ends at sectors.
-pub(crate) fn whole_sectors(range: ByteRange) -> bool {
-    (range.start() | range.end()) % (1 << SECTOR_SHIFT) == 0
+/// The sectors that lie wholly in `range`.
+pub(crate) fn whole_sectors(range: ByteRange) -> ByteRange {
+    const SECTOR_SIZE: u64 = 1 << SECTOR_SHIFT;
+    let end = range.end() / SECTOR_SIZE * SECTOR_SIZE;
+
+    match range.start().checked_next_multiple_of(SECTOR_SIZE) {
+        Some(start) if start < end => range.from(start).before(end),
+        _ => range.before(range.start()),
+    }
 }
 
 /// The bytes of the pages that `range` touches.

@@ -90,8 +90,11 @@ fn write_segment(
 ) -> Result {
     let range = segment_range(sector, segment)?;
 
-    device.heal(alive, range)?;
-    alive.memory().write_segment(range.start(), segment)
+    device.write_media(alive, range, |memory| {
+        memory.write_segment(range.start(), segment)?;
+        Ok(range.len() as usize)
+    })?;
+    Ok(())
 }
 
 #[inline(always)]
@@ -195,8 +198,7 @@ pub(crate) fn write(
     let done = {
         let mut accounting = node.account(true);
 
-        device.heal(&alive, range)?;
-        let done = alive.memory().write_iter(range, from)?;
+        let done = device.write_media(&alive, range, |memory| memory.write_iter(range, from))?;
         if let Some(accounting) = &mut accounting {
             accounting.transferred(done);
         }

@@ -153,7 +153,11 @@ fn pages_of_ranges() {
     assert_eq!(whole_pages(range(4096, 4096)), Some(range(4096, 4096)));
     assert_eq!(whole_pages(range(4095, 2)), Some(range(0, 8192)));
     assert_eq!(whole_pages(range(u64::MAX - 1, 1)), None);
-    assert!(whole_sectors(range(512, 1024)));
-    assert!(!whole_sectors(range(512, 1023)));
-    assert!(!whole_sectors(range(511, 513)));
+    assert_eq!(whole_sectors(range(512, 1024)), range(512, 1024));
+    assert_eq!(whole_sectors(range(511, 1026)), range(512, 1024));
+    assert_eq!(whole_sectors(range(512, 1023)), range(512, 512));
+    assert_eq!(whole_sectors(range(513, 1023)), range(1024, 512));
+    for (start, len) in [(512, 511), (513, 1022), (0, 0), (700, 3), (u64::MAX - 1, 1)] {
+        assert_eq!(whole_sectors(range(start, len)), range(start, 0));
+    }
 }
