@@ -613,6 +613,21 @@ TEST_F(flushes, pinned)
 	EXPECT_SEEN("flush", fsync(self->fd));
 }
 
+/* What is bad may not be mapped in the kernel any more, so nothing is done to it. */
+TEST_F(flushes, bad_page)
+{
+	touch(self->map + CHUNK(1));
+	ASSERT_EQ(0, madvise(self->map + CHUNK(1) + 3 * SZ_4K, SZ_4K, MADV_HWPOISON));
+	ASSERT_EQ(0, madvise(self->map + CHUNK(2) - SZ_4K, SZ_4K, MADV_HWPOISON));
+	touch(self->map + CHUNK(2));
+	EXPECT_SEEN("back 200000+3000 back 204000+1fb000 back 400000+200000 flush",
+		    fsync(self->fd));
+	munmap(self->map, variant->size);
+	close(self->fd);
+	EXPECT_EQ(0, shell("echo %s >$DRIVERS/pmem_dax/unbind", variant->namespace));
+	EXPECT_EQ(0, shell("echo %s >$DRIVERS/pmem_dax/bind", variant->namespace));
+}
+
 /* And after the mappings were removed. */
 TEST_F(flushes, unbind_pinned)
 {

@@ -291,6 +291,38 @@ TEST_F(gigantic, private)
 	munmap(map, SZ_1G);
 }
 
+/* Of a GiB with a bad page only that is lost; written, all is as it was. */
+TEST_F(gigantic, bad_page)
+{
+	size_t bad = 5 * SZ_64M + SZ_4K, i;
+	uint64_t seed = new_seed();
+	char page[SZ_4K] = {};
+	char *map;
+
+	mark(self->block, seed);
+	ASSERT_EQ(0, madvise(self->block + bad, SZ_4K, MADV_HWPOISON));
+	EXPECT_EQ(12, poisoned(self->block + bad + 5, variant->store));
+	EXPECT_EQ(0, bus_code(self->block + bad - 1, variant->store));
+	EXPECT_EQ(0, bus_code(self->block + bad + SZ_4K, variant->store));
+	EXPECT_EQ(0, huge_bytes(self->block, SZ_1G));
+	for (i = 0; i < SZ_1G; i += SZ_64M)
+		EXPECT_EQ(-1, differs(self->block + i, 64, seed, i));
+	EXPECT_TRUE(marked(self->fd, self->offset, seed));
+	map = map_shared(self->fd, SZ_1G, self->offset);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(12, poisoned(map + bad, variant->store));
+	munmap(map, SZ_1G);
+
+	ASSERT_EQ(SZ_4K, pwrite(self->fd, page, SZ_4K, self->offset + bad));
+	EXPECT_EQ(0, bus_code(self->block + bad, variant->store));
+	/* One that is made now has it in one piece, as does the old one without its tables. */
+	map = map_shared(self->fd, SZ_1G, self->offset);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(1, faults(map, SZ_1G, variant->store));
+	EXPECT_TRUE(marked(self->fd, self->offset, seed));
+	munmap(map, SZ_1G);
+}
+
 /* The kernel's own walks find the pages too. */
 TEST_F(gigantic, read_by_another_call)
 {

@@ -141,6 +141,20 @@ hand_over() {
 	fi
 }
 
+# renew_nfit NAMESPACE: take the namespaces of the firmware from the bus, and find
+# them anew.
+renew_nfit() {
+	local driver=/sys/bus/platform/drivers/acpi-nfit i
+
+	unload_all && echo ACPI0012:00 >$driver/unbind || return
+	[ ! -e "$DEVICES/$1" ] && echo ACPI0012:00 >$driver/bind || return
+	for ((i = 0; i < 50; i++)); do
+		[ ! -e "$DEVICES/$1" ] || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
 # log_mark: the log from here on is what log_since tells.
 log_mark() {
 	LOG_MARK="selftests: pmem_dax: mark $RANDOM$RANDOM"

@@ -289,7 +289,7 @@ static inline void touch(char *address)
 
 static __thread struct {
 	sigjmp_buf env;
-	int code;
+	int code, lsb;
 	void *address;
 } access_error;
 
@@ -297,6 +297,7 @@ static inline void on_access_error(int signal, siginfo_t *info, void *context)
 {
 	access_error.code = info->si_code;
 	access_error.address = info->si_addr;
+	access_error.lsb = info->si_addr_lsb;
 	siglongjmp(access_error.env, 1);
 }
 
@@ -332,6 +333,16 @@ static inline int bus_code(char *address, bool store)
 static inline int segv_code(char *address, bool store)
 {
 	return access_code(SIGSEGV, address, store);
+}
+
+/*
+ * poisoned() - access a byte that is to be bad memory
+ *
+ * Returns log2 of how much is lost, as SIGBUS tells; -1 if that did not come, or not as it should.
+ */
+static inline int poisoned(char *address, bool store)
+{
+	return bus_code(address, store) == BUS_MCEERR_AR ? access_error.lsb : -1;
 }
 
 /*

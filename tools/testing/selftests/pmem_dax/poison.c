@@ -1,14 +1,72 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory that was found bad is not touched again: an access through a mapping gets
- * SIGBUS with the address, a read gets EIO, and a write makes it good again.
+ * Memory that was found bad is not touched again, whoever found it: an access
+ * through a mapping gets SIGBUS with the address, a read gets EIO, and a write
+ * makes it good again.
  */
+#include <poll.h>
+#include <sys/uio.h>
+
+#include <liburing.h>
+
 #include "pmem_dax.h"
 
 /* This kind of memory believes that whatever is written becomes good. */
 #define NAMESPACE "namespace2.0"
 #define LENGTH	(2 * SZ_2M)
 #define BAD	(SZ_2M + 5 * SZ_4K)
+
+/* What is lost is a page, in 2M pages too: the others of them are there. */
+#define LSB	12
+
+/* by_madvise() - as memory-failure tests do */
+static int by_madvise(char *map, off_t offset)
+{
+	return madvise(map + offset, SZ_4K, MADV_HWPOISON);
+}
+
+/* by_address() - as mcelog does */
+static int by_address(char *map, off_t offset)
+{
+	char line[32];
+
+	snprintf(line, sizeof(line), "%#" PRIx64 "\n", namespace_start(NAMESPACE) + offset);
+	return write_line("/sys/devices/system/memory/hard_offline_page", line);
+}
+
+static int bad_blocks(int flags)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/class/block/%s/badblocks", node + strlen("/dev/"));
+	return open(path, flags | O_CLOEXEC);
+}
+
+/* by_list() - what is mapped stays so: the driver is not told (block/genhd.c) */
+static int by_list(char *map, off_t offset)
+{
+	char line[32];
+	int fd = bad_blocks(O_WRONLY), result;
+
+	snprintf(line, sizeof(line), "%lu 8\n", offset / 512);
+	result = write(fd, line, strlen(line)) == strlen(line) ? 0 : -1;
+	close(fd);
+	return madvise(map + offset, SZ_4K, MADV_DONTNEED) ?: result;
+}
+
+/* listed() - the list of bad blocks */
+static const char *listed(void)
+{
+	static char list[256];
+	int fd = bad_blocks(O_RDONLY);
+	ssize_t length = read(fd, list, sizeof(list) - 1);
+
+	close(fd);
+	list[length > 0 ? length : 0] = '\0';
+	return list;
+}
+
+#define LIST_OF_BAD	"4136 8\n"
 
 FIXTURE(poison) {
 	char *map, *buffer;
@@ -18,14 +76,27 @@ FIXTURE(poison) {
 
 FIXTURE_VARIANT(poison) {
 	size_t skew;
+	int (*report)(char *map, off_t offset);
 };
 
 FIXTURE_VARIANT_ADD(poison, huge) {
 	.skew = 0,
+	.report = by_madvise,
 };
 
 FIXTURE_VARIANT_ADD(poison, small) {
 	.skew = SZ_4K,
+	.report = by_madvise,
+};
+
+FIXTURE_VARIANT_ADD(poison, address) {
+	.skew = 0,
+	.report = by_address,
+};
+
+FIXTURE_VARIANT_ADD(poison, list) {
+	.skew = 0,
+	.report = by_list,
 };
 
 FIXTURE_SETUP(poison)
@@ -39,16 +110,15 @@ FIXTURE_SETUP(poison)
 	ASSERT_NE(NULL, self->buffer);
 	self->seed = new_seed();
 	fill(self->map, LENGTH, self->seed, 0);
-	/* The signal that this process gets for it is that of an access. */
-	signal(SIGBUS, SIG_IGN);
-	ASSERT_EQ(0, madvise(self->map + BAD, SZ_4K, MADV_HWPOISON));
-	signal(SIGBUS, SIG_DFL);
+	ASSERT_STREQ("", listed());
+	ASSERT_EQ(0, variant->report(self->map, BAD));
+	ASSERT_STREQ(LIST_OF_BAD, listed());
 }
 
 FIXTURE_TEARDOWN(poison)
 {
-	memset(self->buffer, 0, SZ_4K);
-	pwrite(self->fd, self->buffer, SZ_4K, BAD);
+	memset(self->buffer, 0, LENGTH);
+	pwrite(self->fd, self->buffer, LENGTH, 0);
 	close(self->fd);
 }
 
@@ -59,15 +129,77 @@ TEST_F(poison, accessed)
 
 	ASSERT_NE(MAP_FAILED, other);
 	ASSERT_NE(MAP_FAILED, private);
-	EXPECT_EQ(BUS_MCEERR_AR, bus_code(self->map + BAD + 100, false));
-	EXPECT_EQ(BUS_MCEERR_AR, bus_code(self->map + BAD + SZ_4K - 1, true));
-	EXPECT_EQ(BUS_MCEERR_AR, bus_code(other + BAD, true));
-	EXPECT_EQ(BUS_MCEERR_AR, bus_code(private + BAD, true));
+	EXPECT_EQ(LSB, poisoned(self->map + BAD + 100, false));
+	EXPECT_EQ(LSB, poisoned(self->map + BAD + SZ_4K - 1, true));
+	EXPECT_EQ(LSB, poisoned(other + BAD, true));
+	EXPECT_EQ(LSB, poisoned(private + BAD, true));
+	EXPECT_EQ(LSB, poisoned(private + BAD + 1, false));
 	/* Nothing but that page is lost. */
 	EXPECT_EQ(-1, differs(self->map, BAD, self->seed, 0));
 	EXPECT_EQ(-1, differs(other, BAD, self->seed, 0));
 	EXPECT_EQ(-1, differs(self->map + BAD + SZ_4K, LENGTH - BAD - SZ_4K, self->seed,
 			      BAD + SZ_4K));
+}
+
+/* One that had the page mapped when it went bad, and one that comes later. */
+TEST_F(poison, other_processes)
+{
+	int i, status;
+	pid_t pid;
+
+	for (i = 0; i < 2; i++) {
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (pid == 0) {
+			char *map = self->map;
+
+			if (i) {
+				munmap(self->map, LENGTH);
+				close(self->fd);
+				map = map_shared(open_node(), LENGTH, 0);
+			}
+			_exit(poisoned(map + BAD + i, i) != LSB ||
+			      bus_code(map + BAD - 1, i) || bus_code(map + BAD + SZ_4K, i));
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_EQ(0, status);
+	}
+}
+
+/* The kernel, for a process, gets no further than that. */
+TEST_F(poison, system_calls)
+{
+	struct iovec here = { self->buffer, 3 * SZ_4K };
+	struct iovec there = { self->map + BAD - SZ_4K, 3 * SZ_4K };
+	int file = memfd_create("poison", MFD_CLOEXEC), disk = open_disk(O_RDWR | O_DIRECT);
+	struct io_uring ring;
+
+	EXPECT_EQ(SZ_4K, process_vm_readv(getpid(), &here, 1, &there, 1, 0));
+	EXPECT_EQ(-1, differs(self->buffer, SZ_4K, self->seed, BAD - SZ_4K));
+	EXPECT_EQ(SZ_4K, process_vm_writev(getpid(), &here, 1, &there, 1, 0));
+	EXPECT_EQ(SZ_4K, pwrite(file, there.iov_base, 3 * SZ_4K, 0));
+	EXPECT_EQ(-1, pwrite(file, self->map + BAD, SZ_4K, 0));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, pread(file, self->map + BAD, SZ_4K, 0));
+	EXPECT_EQ(EFAULT, errno);
+	/* From itself to itself. */
+	EXPECT_EQ(-1, pwrite(self->fd, self->map + BAD, SZ_4K, 0));
+	EXPECT_EQ(EFAULT, errno);
+	ASSERT_LE(0, disk);
+	EXPECT_EQ(-1, pwrite(disk, self->map + BAD, SZ_4K, 0));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, pread(disk, self->map + BAD, SZ_4K, 0));
+	EXPECT_EQ(EFAULT, errno);
+	ASSERT_EQ(0, io_uring_queue_init(1, &ring, 0));
+	EXPECT_EQ(-EFAULT, io_uring_register_buffers(&ring, &there, 1));
+	there.iov_len = SZ_4K;
+	EXPECT_EQ(0, io_uring_register_buffers(&ring, &there, 1));
+	io_uring_queue_exit(&ring);
+	EXPECT_EQ(-1, mlock(self->map + BAD, SZ_4K) | madvise(self->map + BAD, SZ_4K,
+							     MADV_POPULATE_READ));
+	EXPECT_EQ(EHWPOISON, errno);
+	close(disk);
+	close(file);
 }
 
 TEST_F(poison, read)
@@ -80,19 +212,7 @@ TEST_F(poison, read)
 	EXPECT_EQ(SZ_4K, pread(self->fd, self->buffer, 3 * SZ_4K, BAD - SZ_4K));
 	EXPECT_EQ(-1, differs(self->buffer, SZ_4K, self->seed, BAD - SZ_4K));
 	EXPECT_EQ(SZ_4K, pread(self->fd, self->buffer, SZ_4K, BAD + SZ_4K));
-}
-
-TEST_F(poison, listed)
-{
-	char line[64], command[128];
-
-	snprintf(command, sizeof(command), "cat /sys/class/block/%s/badblocks",
-		 node + strlen("/dev/"));
-	ASSERT_EQ(0, shell_line(line, sizeof(line), command));
-	EXPECT_EQ(BAD / 512, strtoul(line, NULL, 10)) {
-		TH_LOG("badblocks: '%s'", line);
-	}
-	EXPECT_NE(NULL, strstr(line, " 8"));
+	EXPECT_EQ(-1, differs(self->buffer, SZ_4K, self->seed, BAD + SZ_4K));
 }
 
 TEST_F(poison, written)
@@ -100,14 +220,123 @@ TEST_F(poison, written)
 	/* A sector that is written in part is not made good. */
 	EXPECT_EQ(-1, pwrite(self->fd, self->buffer, 100, BAD));
 	EXPECT_EQ(EIO, errno);
-	EXPECT_EQ(BUS_MCEERR_AR, bus_code(self->map + BAD, false));
+	EXPECT_EQ(-1, pwrite(self->fd, self->buffer, SZ_4K + 511, BAD - 512));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(-1, pwrite(self->fd, self->buffer, SZ_4K, BAD + 1));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_STREQ(LIST_OF_BAD, listed());
+	EXPECT_EQ(LSB, poisoned(self->map + BAD, false));
+	/* Nor was anything else of it written. */
+	EXPECT_EQ(-1, differs(self->map, BAD, self->seed, 0));
+	EXPECT_EQ(-1, differs(self->map + BAD + SZ_4K, SZ_4K, self->seed, BAD + SZ_4K));
 
 	fill(self->buffer, SZ_4K, ~self->seed, 0);
 	ASSERT_EQ(SZ_4K, pwrite(self->fd, self->buffer, SZ_4K, BAD));
+	EXPECT_STREQ("", listed());
 	EXPECT_EQ(0, bus_code(self->map + BAD, true));
 	EXPECT_EQ(-1, differs(self->map + BAD, SZ_4K, ~self->seed, 0));
 	ASSERT_EQ(SZ_4K, pread(self->fd, self->buffer, SZ_4K, BAD));
 	EXPECT_EQ(-1, differs(self->buffer, SZ_4K, ~self->seed, 0));
+}
+
+/* What is good may be written in part. */
+TEST_F(poison, written_with_parts_of_neighbours)
+{
+	fill(self->buffer, 3 * SZ_4K, ~self->seed, BAD - SZ_4K);
+	ASSERT_EQ(2 * SZ_4K + 8, pwrite(self->fd, self->buffer + 8, 2 * SZ_4K + 8,
+					BAD - SZ_4K + 8));
+	EXPECT_STREQ("", listed());
+	EXPECT_EQ(-1, differs(self->map, BAD - SZ_4K + 8, self->seed, 0));
+	EXPECT_EQ(-1, differs(self->map + BAD - SZ_4K + 8, 2 * SZ_4K + 8, ~self->seed,
+			      BAD - SZ_4K + 8));
+	EXPECT_EQ(-1, differs(self->map + BAD + SZ_4K + 16, SZ_4K - 16, self->seed,
+			      BAD + SZ_4K + 16));
+}
+
+/* Sector by sector: the page is as good as new after the last one, and not before. */
+TEST_F(poison, written_in_pieces)
+{
+	char *private = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE, self->fd, 0);
+	int i;
+
+	ASSERT_NE(MAP_FAILED, private);
+	fill(self->buffer, SZ_4K, ~self->seed, 0);
+	for (i = 0; i < 8; i++) {
+		EXPECT_EQ(LSB, poisoned(self->map + BAD, true));
+		EXPECT_EQ(LSB, poisoned(private + BAD, true));
+		EXPECT_EQ(-1, pread(self->fd, self->buffer + SZ_4K, 1, BAD + i * 512 + 511));
+		ASSERT_EQ(512, pwrite(self->fd, self->buffer + i * 512, 512, BAD + i * 512));
+		EXPECT_EQ(1, pread(self->fd, self->buffer + SZ_4K, 1, BAD + i * 512 + 511));
+	}
+	EXPECT_STREQ("", listed());
+	EXPECT_EQ(0, bus_code(private + BAD, true));
+	EXPECT_EQ(0, bus_code(self->map + BAD, true));
+	EXPECT_EQ(-1, differs(private + BAD, SZ_4K, ~self->seed, 0));
+}
+
+/* What was not written, since the caller's memory ended, is not good either. */
+TEST_F(poison, written_half)
+{
+	ASSERT_EQ(0, variant->report(self->map, BAD + SZ_4K));
+	ASSERT_EQ(0, mprotect(self->buffer + SZ_4K, SZ_4K, PROT_NONE));
+	EXPECT_EQ(-1, pwrite(self->fd, self->buffer + SZ_4K, SZ_4K, BAD));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_STREQ("4136 16\n", listed());
+	fill(self->buffer, SZ_4K, ~self->seed, 0);
+	ASSERT_EQ(SZ_4K, pwrite(self->fd, self->buffer, 2 * SZ_4K, BAD));
+	ASSERT_EQ(0, mprotect(self->buffer + SZ_4K, SZ_4K, PROT_READ | PROT_WRITE));
+	EXPECT_STREQ("4144 8\n", listed());
+	EXPECT_EQ(-1, differs(self->map + BAD, SZ_4K, ~self->seed, 0));
+	EXPECT_EQ(LSB, poisoned(self->map + BAD + SZ_4K, false));
+	EXPECT_EQ(-1, pread(self->fd, self->buffer, 1, BAD + SZ_4K));
+	EXPECT_EQ(EIO, errno);
+}
+
+/* Large pages come back: to new mappings, and to old ones that let go of their page tables. */
+TEST_F(poison, large_pages)
+{
+	char *map = map_shared(self->fd, LENGTH, 0);
+	size_t i;
+
+	ASSERT_NE(MAP_FAILED, map);
+	for (i = 0; i < LENGTH; i += SZ_4K)
+		if (i != BAD)
+			touch(map + i);
+	EXPECT_EQ(SZ_2M, huge_bytes(map, LENGTH));
+	EXPECT_EQ(LENGTH - SZ_4K, present_bytes(map, LENGTH));
+	ASSERT_EQ(SZ_4K, pwrite(self->fd, self->buffer, SZ_4K, BAD));
+	touch(map + BAD);
+	EXPECT_EQ(LENGTH, present_bytes(map, LENGTH));
+	ASSERT_EQ(0, madvise(map, LENGTH, MADV_DONTNEED));
+	touch(map);
+	touch(map + BAD);
+	EXPECT_EQ(LENGTH, huge_bytes(map, LENGTH));
+	munmap(map, LENGTH);
+
+	map = map_shared(self->fd, LENGTH, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	touch(map);
+	touch(map + BAD);
+	EXPECT_EQ(LENGTH, huge_bytes(map, LENGTH));
+}
+
+/* Who waits for changes of the list is told of each. */
+TEST_F(poison, polled)
+{
+	struct pollfd list = { .fd = bad_blocks(O_RDONLY), .events = POLLPRI };
+	char text[64];
+
+	ASSERT_LE(0, list.fd);
+	/* What is read was told. */
+	ASSERT_LT(0, pread(list.fd, text, sizeof(text), 0));
+	EXPECT_EQ(0, poll(&list, 1, 0));
+	ASSERT_EQ(0, by_madvise(self->map, 0));
+	EXPECT_EQ(1, poll(&list, 1, 0));
+	ASSERT_LT(0, pread(list.fd, text, sizeof(text), 0));
+	EXPECT_EQ(0, poll(&list, 1, 0));
+	ASSERT_EQ(SZ_4K, pwrite(self->fd, self->buffer, SZ_4K, 0));
+	EXPECT_EQ(1, poll(&list, 1, 0));
+	close(list.fd);
 }
 
 PMEM_DAX_MAIN(NAMESPACE)
