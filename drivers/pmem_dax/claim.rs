@@ -28,29 +28,60 @@ struct Claim {
 pub(crate) struct Settings {
     /// The largest order that it is mapped with.
     pub(crate) align: Order,
+    /// Who may map it.
+    pub(crate) mode: Mode,
+}
+
+/// Who may map a namespace.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mode {
+    /// Whoever has the disk or a partition open.
+    Generic,
+    /// File systems on it too, mounted with `-o dax`.
+    FsDax,
+}
+
+impl Mode {
+    /// As in `mode=`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Generic => "generic",
+            Self::FsDax => "fsdax",
+        }
+    }
 }
 
 impl Settings {
-    const DEFAULT: Self = Self { align: Order::Pmd };
+    const DEFAULT: Self = Self {
+        align: Order::Pmd,
+        mode: Mode::Generic,
+    };
 
     /// # Errors
     ///
-    /// `EINVAL` for anything that is not a setting, which is told in the log.
+    /// `EINVAL` for anything that is not a setting, or does not go with another, which is told in the
+    /// log.
     fn parse(text: &[u8]) -> Result<Self> {
         let mut settings = Self::DEFAULT;
 
         for setting in text.split(|byte| *byte == b':') {
-            settings.align = match setting {
-                b"align=2M" => Order::Pmd,
-                b"align=1G" => Order::Pud,
+            match setting {
+                b"align=2M" => settings.align = Order::Pmd,
+                b"align=1G" => settings.align = Order::Pud,
+                b"mode=generic" => settings.mode = Mode::Generic,
+                b"mode=fsdax" => settings.mode = Mode::FsDax,
                 _ => {
                     pr_err!(
-                        "'{}' is not a setting of a namespace: there are align=2M and align=1G\n",
+                        "'{}' is not a setting of a namespace: there are align=2M, align=1G, mode=generic and mode=fsdax\n",
                         Printable(setting)
                     );
                     return Err(EINVAL);
                 }
-            };
+            }
+        }
+        if settings.mode == Mode::FsDax && settings.align == Order::Pud {
+            pr_err!("align=1G needs mode=generic: file systems map 2 MiB at most\n");
+            return Err(EINVAL);
         }
         Ok(settings)
     }
@@ -60,6 +91,9 @@ impl kernel::fmt::Display for Settings {
     fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
         if self.align == Order::Pud {
             f.write_str(":align=1G")?;
+        }
+        if self.mode == Mode::FsDax {
+            f.write_fmt(fmt!(":mode={}", self.mode.name()))?;
         }
         Ok(())
     }

@@ -3,12 +3,13 @@
 //! A namespace that was taken: its memory, and what all users of it share.
 
 use crate::{
+    claim::{
+        Mode,
+        Settings, //
+    },
     dirty::DirtyChunks,
     fault::TouchOrder,
-    geometry::{
-        whole_sectors,
-        Geometry, //
-    },
+    geometry::Geometry,
     io,
     mapping,
     poison::Media, //
@@ -57,14 +58,16 @@ use kernel_ext::{
             Mount, //
         },
     },
-    mm::mapping::Area,
+    mm::{
+        mapping::Area,
+        memremap::{
+            PageType,
+            Span, //
+        },
+    },
     nvdimm::Region,
-    pmem::Memory,
     ratelimit::RateLimit,
-    units::{
-        ByteRange,
-        Order, //
-    }, //
+    units::ByteRange, //
 };
 
 /// A device. It lives until the last open file of its disk is closed, which may be long after it
@@ -74,7 +77,7 @@ pub(crate) struct Device {
     name: CString,
     #[pin]
     pub(crate) dax: dax::Device<Media>,
-    pub(crate) region: Region,
+    pub(crate) mode: Mode,
     /// Whether what is stored is durable once the CPU wrote it back, and MAP_SYNC keeps its promise.
     pub(crate) synchronous: bool,
     pub(crate) dirty: DirtyChunks,
@@ -88,13 +91,14 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Maps the memory, in folios of `largest` where that fits. May sleep for long.
+    /// Maps the memory as `settings` say. May sleep for long.
     pub(crate) fn new<'a>(
         parent: &'a kernel_device::Device<kernel_device::Bound>,
         mount: &'a Arc<Mount>,
         name: CString,
+        data: &'a Span,
         geometry: Geometry,
-        largest: Order,
+        settings: Settings,
         region: Region,
     ) -> Result<impl PinInit<Self, Error> + 'a> {
         let len = geometry.all().ok_or(EINVAL)?.len();
@@ -107,12 +111,15 @@ impl Device {
             dax <- dax::Device::new(
                 parent,
                 mount,
-                geometry.first(),
-                geometry.pages(),
-                largest,
-                Media::new(geometry),
+                data,
+                match settings.mode {
+                    Mode::Generic => PageType::Generic,
+                    Mode::FsDax => PageType::FsDax,
+                },
+                settings.align,
+                Media::new(geometry, region),
             ),
-            region,
+            mode: settings.mode,
             synchronous,
             dirty,
             mappings,
@@ -120,6 +127,12 @@ impl Device {
             files <- new_mutex!(None, "pmem_dax files"),
             log <- RateLimit::new(),
         }))
+    }
+
+    /// What flushes the memory.
+    #[inline]
+    pub(crate) fn region(&self) -> &Region {
+        &self.dax.data().region
     }
 
     /// The name of the disk.
@@ -176,9 +189,13 @@ impl Device {
             },
             |page| {
                 pr_warn!(
-                    "{}: waiting for page {:#x}, which is pinned: close the files that have it (io_uring buffers, RDMA, VFIO)\n",
+                    "{}: waiting for page {:#x}, which {}\n",
                     self.name(),
-                    page.0
+                    page.0,
+                    match self.mode {
+                        Mode::Generic => "is pinned: close the files that have it (io_uring buffers, RDMA, VFIO)",
+                        Mode::FsDax => "is pinned, or in a file: close the files that have it, and unmount the file system",
+                    }
                 );
             },
         );
@@ -200,7 +217,7 @@ impl Device {
         if let Some(all) = self.dax.data().geometry.all() {
             self.write_back(alive, all);
         }
-        self.region.flush(alive)
+        self.region().flush(alive)
     }
 
     /// The same, unless the device was removed: that was the end of it. May sleep.
@@ -220,74 +237,6 @@ impl Device {
             self.dax.inode().unmap(all, false);
         }
     }
-
-    /// Writes to `range` by `write`, which returns how many bytes it has written. Bad memory is made
-    /// good again by that.
-    ///
-    /// # Errors
-    ///
-    /// `EIO` if the hardware does not make it good, or if a bad sector would be written in part only;
-    /// then nothing was written. Else what `write` returns.
-    #[inline(always)]
-    pub(crate) fn write_media(
-        &self,
-        alive: &Alive<'_, Media>,
-        range: ByteRange,
-        write: impl FnOnce(Memory<'_>) -> Result<usize>,
-    ) -> Result<usize> {
-        let bad = self.dax.data().badblocks.first_in(range).is_some();
-
-        if bad {
-            self.heal(alive, range)?;
-        }
-        let done = write(alive.memory())?;
-        if bad {
-            // Only now: who reads meanwhile must not take for good what is not written yet, nor
-            // what is behind the end of the caller's memory.
-            let end = range.start().saturating_add(done as u64);
-
-            self.dax
-                .data()
-                .badblocks
-                .clear(whole_sectors(range.before(end)))?;
-        }
-        Ok(done)
-    }
-
-    /// Makes the hardware forget that memory in `range` is bad, whose content is undefined then.
-    #[cold]
-    fn heal(&self, alive: &Alive<'_, Media>, range: ByteRange) -> Result {
-        let media = self.dax.data();
-        let whole = whole_sectors(range);
-        let ends = [range.before(whole.start()), range.from(whole.end())];
-        let mut result = Ok(());
-
-        if ends
-            .iter()
-            .any(|end| media.badblocks.first_in(*end).is_some())
-        {
-            return Err(EIO);
-        }
-        // By pages: firmware is not to be relied on with more (drivers/nvdimm/pmem.c).
-        media.for_each_bad_page(whole, |page| {
-            if result.is_ok() {
-                result = self.heal_page(alive, whole.from(page.start()).before(page.end()));
-            }
-        });
-        result
-    }
-
-    fn heal_page(&self, alive: &Alive<'_, Media>, part: ByteRange) -> Result {
-        let start = self.dax.data().geometry.phys(part.start()).ok_or(EIO)?;
-        let cleared = self.region.clear_poison(alive, start, part.len())?;
-
-        if cleared < part.len() {
-            return Err(EIO);
-        }
-        alive.forget_poison(part);
-        alive.memory().invalidate(part);
-        Ok(())
-    }
 }
 
 /// The files of the mappings of a disk.
@@ -302,13 +251,25 @@ impl FileOperations for Device {
         let alive = self.dax.enter().ok_or(EIO)?;
 
         self.write_back(&alive, range);
-        self.region.flush(&alive)
+        self.region().flush(&alive)
     }
 }
 
 impl disk::Operations for Device {
     fn submit_bio(&self, bio: Bio) {
         io::submit(self, bio);
+    }
+
+    /// A file system may map what was mapped here before.
+    fn exclusive_open(&self) -> Result {
+        self.dax.settle().inspect_err(|_| {
+            if self.log.allows() {
+                pr_notice!(
+                    "{}: not to be had alone: somebody still pins a page that was mapped\n",
+                    self.name()
+                );
+            }
+        })
     }
 
     /// As with a page cache, what was stored is durable after the last close. Nobody has a mapping
@@ -362,7 +323,10 @@ impl disk::Operations for Device {
 
 impl node::Operations for Device {
     fn mmap(this: ArcBorrow<'_, Self>, node: Node<'_>, area: Area<'_>) -> Result {
-        mapping::map(this, node, area)
+        match this.mode {
+            Mode::Generic => mapping::map::<false>(this, node, area),
+            Mode::FsDax => mapping::map::<true>(this, node, area),
+        }
     }
 
     fn unmapped_area(&self, node: Node<'_>, request: AddressRequest<'_>) -> Result<usize> {

@@ -5,7 +5,9 @@
 use crate::{
     claim::{
         Claims,
-        Printable, //
+        Mode,
+        Printable,
+        Settings, //
     },
     device::Device,
     geometry::{
@@ -35,11 +37,13 @@ use kernel_ext::{
         FileSystemType,
         Mount, //
     },
+    mm::memremap::Span,
     nvdimm::{
         self,
         Bus,
         Namespace,
-        Owner, //
+        Owner,
+        Personality, //
     },
     platform,
     units::Order, //
@@ -100,37 +104,44 @@ impl Driver {
         error
     }
 
-    /// The largest order to map the namespace with.
-    fn largest(&self, namespace: &Namespace<'_>, geometry: &Geometry) -> Result<Order> {
-        let wanted = self
+    /// How to set up the namespace.
+    fn settings(&self, namespace: &Namespace<'_>, geometry: &Geometry) -> Result<Settings> {
+        let mut settings = self
             .claims
             .lock()
             .settings(namespace.name())
-            .ok_or(ENODEV)?
-            .align;
+            .ok_or(ENODEV)?;
 
-        if geometry.has_block(wanted) {
-            return Ok(wanted);
+        if !geometry.has_block(settings.align) {
+            if settings.align != Order::Pmd {
+                dev_warn!(
+                    namespace.device(),
+                    "align=1G ignored: no aligned GiB lies wholly in it\n"
+                );
+            }
+            settings.align = Order::Pmd;
         }
-        if wanted != Order::Pmd {
-            dev_warn!(
-                namespace.device(),
-                "align=1G ignored: no aligned GiB lies wholly in it\n"
-            );
-        }
-        Ok(Order::Pmd)
+        Ok(settings)
     }
 
     /// The memory of a namespace that can be taken.
-    fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
-        if let Some(personality) = namespace.personality()? {
-            dev_err!(
-                namespace.device(),
-                "not taken: it is in {} mode; to use it raw, erasing it: ndctl create-namespace -f -e {} -m raw\n",
-                personality.mode(),
-                Printable(namespace.name().to_bytes())
-            );
-            return Err(ENXIO);
+    fn examine(namespace: &Namespace<'_>) -> Result<(Span, Geometry)> {
+        const UNALIGNED: &str =
+            "its data do not start and end at 2 MiB boundaries: create it with such an alignment";
+
+        match namespace.personality()? {
+            None => (),
+            // Comes back as what its info block says.
+            Some(Personality::Pfn) => return Err(namespace.offer_as_pfn()),
+            Some(personality) => {
+                dev_err!(
+                    namespace.device(),
+                    "not taken: it is in {} mode; to use it raw, erasing it: ndctl create-namespace -f -e {} -m raw\n",
+                    personality.mode(),
+                    Printable(namespace.name().to_bytes())
+                );
+                return Err(ENXIO);
+            }
         }
         if !namespace.is_apart_from_ram() {
             return Err(Self::refuse(
@@ -139,19 +150,22 @@ impl Driver {
                 EBUSY,
             ));
         }
-        Geometry::new(namespace.start(), namespace.size()).map_err(|misfit| match misfit {
-            Misfit::Unaligned => Self::refuse(
-                namespace,
-                "it does not start and end at 2 MiB boundaries: create it with such an alignment",
-                EINVAL,
-            ),
+        let data = match namespace.memory() {
+            Err(e) if e == EINVAL => return Err(Self::refuse(namespace, UNALIGNED, EINVAL)),
+            data => data?,
+        };
+        let geometry = Geometry::new(data.start(), data.size()).map_err(|misfit| match misfit {
+            Misfit::Unaligned => Self::refuse(namespace, UNALIGNED, EINVAL),
             Misfit::TooLarge => Self::refuse(namespace, "its end is no physical address", EINVAL),
-        })
+        })?;
+
+        Ok((data, geometry))
     }
 }
 
 /// A namespace that was taken.
 pub(crate) struct Taken {
+    data: Span,
     device: Arc<Device>,
     disk: disk::Registration<Device>,
 }
@@ -166,9 +180,9 @@ impl nvdimm::Driver for Driver {
     }
 
     fn probe(&self, namespace: &Namespace<'_>) -> Result<KBox<Taken>> {
-        let geometry = Self::examine(namespace)?;
+        let (data, geometry) = Self::examine(namespace)?;
         let capacity = geometry.capacity().ok_or(EINVAL)?;
-        let largest = self.largest(namespace, &geometry)?;
+        let settings = self.settings(namespace, &geometry)?;
         let region = namespace.region();
         let flush = region.has_flush();
         let name = namespace.disk_name()?;
@@ -190,8 +204,9 @@ impl nvdimm::Driver for Driver {
                 namespace.device(),
                 &self.mount,
                 CString::try_from(&*name)?,
+                &data,
                 geometry,
-                largest,
+                settings,
                 region,
             )?,
             GFP_KERNEL,
@@ -206,8 +221,8 @@ impl nvdimm::Driver for Driver {
         if device.synchronous {
             device.dax.set_synchronous();
         }
-        device.dax.set_write_cache(device.region.has_cache());
-        namespace.populate(&device.dax.data().badblocks);
+        device.dax.set_write_cache(device.region().has_cache());
+        namespace.populate(&device.dax.data().badblocks, &data);
 
         // The last thing that can fail must not be after the disk is there.
         let taken = KBox::new_uninit(GFP_KERNEL)?;
@@ -220,20 +235,25 @@ impl nvdimm::Driver for Driver {
                 fua: flush == Some(true),
             },
             capacity,
+            device.dax.host(),
             device.clone(),
         )?;
         namespace.update_read_only(&disk);
         dev_info!(
             namespace.device(),
-            "/dev/{}: {} MiB, mapped with 4 KiB and {} pages\n",
+            "/dev/{}: {} MiB, mapped with 4 KiB and {} pages{}\n",
             device.name(),
             geometry.pages() >> 8,
-            match largest {
+            match settings.align {
                 Order::Pud => "1 GiB",
                 _ => "2 MiB",
+            },
+            match settings.mode {
+                Mode::Generic => "",
+                Mode::FsDax => ", by file systems too",
             }
         );
-        Ok(KBox::write(taken, Taken { device, disk }))
+        Ok(KBox::write(taken, Taken { data, device, disk }))
     }
 
     /// Tells of names in `claim=` that got nothing. Why a namespace was refused was told before.
@@ -270,7 +290,7 @@ impl nvdimm::Driver for Driver {
     /// 3. What was stored through them is made durable.
     /// 4. Pages that somebody pinned are waited for, and the memory is unmapped.
     fn unbind(&self, taken: KBox<Taken>) {
-        let Taken { device, disk } = KBox::into_inner(taken);
+        let Taken { device, disk, .. } = KBox::into_inner(taken);
 
         disk.remove();
         device.shut_down();
@@ -287,7 +307,7 @@ impl nvdimm::Driver for Driver {
     }
 
     fn changed(taken: &Taken, namespace: &Namespace<'_>) {
-        namespace.populate(&taken.device.dax.data().badblocks);
+        namespace.populate(&taken.device.dax.data().badblocks, &taken.data);
         namespace.update_read_only(&taken.disk);
         // Pages that are bad now, or must not be stored to, may be mapped.
         taken.device.refault();

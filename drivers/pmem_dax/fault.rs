@@ -72,7 +72,7 @@ impl TouchOrder {
 ///
 /// Inlined into the callback of each order, where the order is a constant.
 #[inline(always)]
-pub(crate) fn handle(mapping: &Mapping, fault: Fault<'_>) -> Outcome {
+pub(crate) fn handle<const FS_DAX: bool>(mapping: &Mapping<FS_DAX>, fault: Fault<'_>) -> Outcome {
     let Some(page) = fault.block() else {
         return Outcome::FALLBACK;
     };
@@ -84,8 +84,41 @@ pub(crate) fn handle(mapping: &Mapping, fault: Fault<'_>) -> Outcome {
     }
 }
 
+/// The same for memory that file systems may map too. fs/dax.c looks for bad blocks, inserts the
+/// pages and copies them, and keeps others away from the same place. We say what may be mapped.
+pub(crate) fn handle_by_entries<const FS_DAX: bool>(
+    mapping: &Mapping<FS_DAX>,
+    fault: Fault<'_>,
+) -> Outcome {
+    let order = fault.order();
+    let device = mapping.device();
+    let node = mapping.node();
+    let Some(page) = fault.block().filter(|_| order != Order::Pud) else {
+        return Outcome::FALLBACK;
+    };
+    let writable = fault.is_shared() && fault.is_writable();
+    let Some(table) = device
+        .dax
+        .enter_table(fault.table_key(device.dax.largest()))
+    else {
+        return Outcome::refuse(order);
+    };
+
+    if !lie_before(page, order.pages(), node.end()) || writable && node.is_read_only() {
+        return Outcome::refuse(order);
+    }
+    if writable {
+        device.dirty.mark_block(page, order);
+    }
+    table.map_by_entries(fault)
+}
+
 #[cold]
-fn handle_private(mapping: &Mapping, fault: Fault<'_>, page: PageOffset) -> Outcome {
+fn handle_private<const FS_DAX: bool>(
+    mapping: &Mapping<FS_DAX>,
+    fault: Fault<'_>,
+    page: PageOffset,
+) -> Outcome {
     match fault.order() {
         // fork would copy the entry without counting it (mm/huge_memory.c: copy_huge_pud).
         Order::Pud => Outcome::FALLBACK,
@@ -95,7 +128,12 @@ fn handle_private(mapping: &Mapping, fault: Fault<'_>, page: PageOffset) -> Outc
 }
 
 #[inline(always)]
-fn map(mapping: &Mapping, fault: Fault<'_>, page: PageOffset, shared: bool) -> Outcome {
+fn map<const FS_DAX: bool>(
+    mapping: &Mapping<FS_DAX>,
+    fault: Fault<'_>,
+    page: PageOffset,
+    shared: bool,
+) -> Outcome {
     let order = fault.order();
     let writable = shared && fault.is_writable();
     let device = mapping.device();
@@ -156,7 +194,11 @@ fn map(mapping: &Mapping, fault: Fault<'_>, page: PageOffset, shared: bool) -> O
 }
 
 /// Copies what a process stores to in a private mapping.
-fn copy(mapping: &Mapping, fault: Fault<'_>, page: PageOffset) -> Outcome {
+fn copy<const FS_DAX: bool>(
+    mapping: &Mapping<FS_DAX>,
+    fault: Fault<'_>,
+    page: PageOffset,
+) -> Outcome {
     let order = fault.order();
 
     if order != Order::Pte {
@@ -192,8 +234,8 @@ fn find<'a>(
 
 /// The `pages` pages behind `page`, if all of them can be mapped too.
 #[inline(always)]
-fn followers<'a>(
-    mapping: &Mapping,
+fn followers<'a, const FS_DAX: bool>(
+    mapping: &Mapping<FS_DAX>,
     table: &'a Table<'_, Media>,
     page: PageOffset,
     pages: usize,

@@ -23,7 +23,10 @@ use kernel_ext::{
         },
         node::Node,
     },
-    dax::Alive,
+    dax::{
+        Alive,
+        Operations as _, //
+    },
     fs::io::Io,
     units::{
         ByteRange,
@@ -40,7 +43,7 @@ pub(crate) fn submit(device: &Device, mut bio: Bio) {
     };
 
     if bio.is_preflush() {
-        if let Err(e) = device.region.flush(&alive) {
+        if let Err(e) = device.region().flush(&alive) {
             return bio.end(Err(e));
         }
     }
@@ -61,7 +64,7 @@ pub(crate) fn submit(device: &Device, mut bio: Bio) {
         }
     }
     if bio.is_fua() {
-        return device.region.flush_and_end(&alive, bio);
+        return device.region().flush_and_end(&alive, bio);
     }
     bio.end(Ok(()));
 }
@@ -90,7 +93,7 @@ fn write_segment(
 ) -> Result {
     let range = segment_range(sector, segment)?;
 
-    device.write_media(alive, range, |memory| {
+    device.dax.data().write(alive, range, |memory| {
         memory.write_segment(range.start(), segment)?;
         Ok(range.len() as usize)
     })?;
@@ -198,7 +201,10 @@ pub(crate) fn write(
     let done = {
         let mut accounting = node.account(true);
 
-        let done = device.write_media(&alive, range, |memory| memory.write_iter(range, from))?;
+        let done = device
+            .dax
+            .data()
+            .write(&alive, range, |memory| memory.write_iter(range, from))?;
         if let Some(accounting) = &mut accounting {
             accounting.transferred(done);
         }

@@ -48,15 +48,17 @@ use kernel_ext::{
 
 /// What one call of mmap(2) made. It lives as long as any part of the mapping does, in any process.
 ///
+/// If `FS_DAX`, file systems may map the memory too, and fs/dax.c knows of whose mapping each page is.
+///
 /// Fields are dropped in this order: the claim first, while the file still keeps the device open.
-pub(crate) struct Mapping {
+pub(crate) struct Mapping<const FS_DAX: bool> {
     // `None` if the file holds the device itself, by O_EXCL.
     _claim: Option<Claim>,
     node: OpenNode,
     device: Arc<Device>,
 }
 
-impl Mapping {
+impl<const FS_DAX: bool> Mapping<FS_DAX> {
     /// The device.
     #[inline]
     pub(crate) fn device(&self) -> &Device {
@@ -70,7 +72,7 @@ impl Mapping {
     }
 }
 
-impl Drop for Mapping {
+impl<const FS_DAX: bool> Drop for Mapping<FS_DAX> {
     fn drop(&mut self) {
         // A read that began before the mapping was made may have filled the page cache since. Who
         // comes next, and uses it, must not find what was there before our stores.
@@ -84,14 +86,16 @@ impl Drop for Mapping {
     }
 }
 
-impl mapping::Operations for Mapping {
+impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
     type Disk = Device;
 
     fn new(device: ArcBorrow<'_, Device>, node: Node<'_>) -> Result<Arc<Self>> {
-        let claim = if node.is_exclusive() {
-            None
-        } else {
-            Some(node.claim()?)
+        let whole = node.partition() == 0;
+        let claim = match node.is_exclusive() {
+            // Who comes to have a part of it next has to find all memory settled.
+            _ if FS_DAX && !whole => Some(node.claim_disk()?),
+            true => None,
+            false => Some(node.claim()?),
         };
         let mapping = Arc::new(
             Self {
@@ -110,7 +114,11 @@ impl mapping::Operations for Mapping {
 
     #[inline(always)]
     fn fault(&self, fault: Fault<'_>) -> Outcome {
-        fault::handle(self, fault)
+        if FS_DAX {
+            fault::handle_by_entries(self, fault)
+        } else {
+            fault::handle(self, fault)
+        }
     }
 
     fn make_writable(&self, range: ByteRange) -> Result {
@@ -140,7 +148,11 @@ impl mapping::Operations for Mapping {
 /// - `EOPNOTSUPP`: MAP_SYNC, and the region makes nothing durable by itself.
 /// - `EOVERFLOW`: the end cannot be counted.
 /// - `EBUSY`: somebody else holds the device.
-pub(crate) fn map(device: ArcBorrow<'_, Device>, node: Node<'_>, area: Area<'_>) -> Result {
+pub(crate) fn map<const FS_DAX: bool>(
+    device: ArcBorrow<'_, Device>,
+    node: Node<'_>,
+    area: Area<'_>,
+) -> Result {
     if node.sectors() == Sector(0) {
         return Err(refuse(&device, "it was removed", ENXIO));
     }
@@ -171,7 +183,9 @@ pub(crate) fn map(device: ArcBorrow<'_, Device>, node: Node<'_>, area: Area<'_>)
 
         return Err(refuse(&device, why, EBUSY));
     }
-    Device::with_file(device, node, |file| area.set_file::<Mapping>(file, page))
+    Device::with_file(device, node, |file| {
+        area.set_file::<Mapping<FS_DAX>>(file, page)
+    })
 }
 
 /// Tells why a mapping is not made.

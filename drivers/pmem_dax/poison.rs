@@ -7,12 +7,18 @@
 
 use crate::geometry::{
     whole_pages,
+    whole_sectors,
     Geometry, //
 };
 use kernel::prelude::*;
 use kernel_ext::{
     badblocks::Badblocks,
-    dax,
+    dax::{
+        self,
+        Alive, //
+    },
+    nvdimm::Region,
+    pmem::Memory,
     units::{
         ByteRange,
         PageOffset, //
@@ -23,14 +29,16 @@ use kernel_ext::{
 #[pin_data]
 pub(crate) struct Media {
     pub(crate) geometry: Geometry,
+    pub(crate) region: Region,
     #[pin]
     pub(crate) badblocks: Badblocks,
 }
 
 impl Media {
-    pub(crate) fn new(geometry: Geometry) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(geometry: Geometry, region: Region) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             geometry,
+            region,
             badblocks <- Badblocks::new(),
         })
     }
@@ -75,6 +83,40 @@ impl Media {
         }
         f(rest);
     }
+
+    /// Makes the hardware forget that memory in `range` is bad, whose content is undefined then.
+    #[cold]
+    fn heal(&self, alive: &Alive<'_, Self>, range: ByteRange) -> Result {
+        let whole = whole_sectors(range);
+        let ends = [range.before(whole.start()), range.from(whole.end())];
+        let mut result = Ok(());
+
+        if ends
+            .iter()
+            .any(|end| self.badblocks.first_in(*end).is_some())
+        {
+            return Err(EIO);
+        }
+        // By pages: firmware is not to be relied on with more (drivers/nvdimm/pmem.c).
+        self.for_each_bad_page(whole, |page| {
+            if result.is_ok() {
+                result = self.heal_page(alive, whole.from(page.start()).before(page.end()));
+            }
+        });
+        result
+    }
+
+    fn heal_page(&self, alive: &Alive<'_, Self>, part: ByteRange) -> Result {
+        let start = self.geometry.phys(part.start()).ok_or(EIO)?;
+        let cleared = self.region.clear_poison(alive, start, part.len())?;
+
+        if cleared < part.len() {
+            return Err(EIO);
+        }
+        alive.forget_poison(part);
+        alive.memory().invalidate(part);
+        Ok(())
+    }
 }
 
 impl dax::Operations for Media {
@@ -95,5 +137,32 @@ impl dax::Operations for Media {
                 pages.end()
             );
         }
+    }
+
+    /// # Errors
+    ///
+    /// `EIO` if the hardware does not make it good, or if a bad sector would be written in part only;
+    /// then nothing was written. Else what `write` returns.
+    #[inline(always)]
+    fn write(
+        &self,
+        alive: &Alive<'_, Self>,
+        range: ByteRange,
+        write: impl FnOnce(Memory<'_>) -> Result<usize>,
+    ) -> Result<usize> {
+        let bad = self.badblocks.first_in(range).is_some();
+
+        if bad {
+            self.heal(alive, range)?;
+        }
+        let done = write(alive.memory())?;
+        if bad {
+            // Only now: who reads meanwhile must not take for good what is not written yet, nor
+            // what is behind the end of the caller's memory.
+            let end = range.start().saturating_add(done as u64);
+
+            self.badblocks.clear(whole_sectors(range.before(end)))?;
+        }
+        Ok(done)
     }
 }

@@ -7,10 +7,12 @@
 #include <linux/badblocks.h>
 #include <linux/backing-file.h>
 #include <linux/dax.h>
+#include <linux/iomap.h>
 #include <linux/libnvdimm.h>
 #include <linux/nd.h>
 #include <linux/pseudo_fs.h>
 #include "btt.h"
+#include "dax-private.h"
 #include "nd.h"
 #include "pfn.h"
 
@@ -21,7 +23,10 @@ const blk_features_t PMEM_CONST_BLK_FEAT_WRITE_CACHE = BLK_FEAT_WRITE_CACHE;
 const blk_features_t PMEM_CONST_BLK_FEAT_FUA = BLK_FEAT_FUA;
 const blk_features_t PMEM_CONST_BLK_FEAT_IO_STAT = BLK_FEAT_IO_STAT;
 const blk_features_t PMEM_CONST_BLK_FEAT_SYNCHRONOUS = BLK_FEAT_SYNCHRONOUS;
+const blk_features_t PMEM_CONST_BLK_FEAT_DAX = BLK_FEAT_DAX;
 const blk_mode_t PMEM_CONST_BLK_OPEN_READ = BLK_OPEN_READ;
+const blk_mode_t PMEM_CONST_BLK_OPEN_EXCL = BLK_OPEN_EXCL;
+const blk_mode_t PMEM_CONST_BLK_OPEN_NDELAY = BLK_OPEN_NDELAY;
 const fop_flags_t PMEM_CONST_FOP_BUFFER_RASYNC = FOP_BUFFER_RASYNC;
 const fop_flags_t PMEM_CONST_FOP_MMAP_SYNC = FOP_MMAP_SYNC;
 const unsigned long PMEM_CONST_ND_DRIVER_NAMESPACE_IO = ND_DRIVER_NAMESPACE_IO;

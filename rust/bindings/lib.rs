@@ -33,5 +33,9 @@ mod generated {
 pub use generated::*;
 pub use kernel::bindings::*;
 
-// The kernel crate has it by name only.
-pub use generated::badblocks;
+// The kernel crate has these by name only.
+pub use generated::{
+    badblocks,
+    iomap,
+    iomap_ops, //
+};

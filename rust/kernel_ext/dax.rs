@@ -10,7 +10,17 @@ use crate::{
         Inode,
         Mount, //
     },
-    mm::memremap::PageMap,
+    mm::{
+        fault::{
+            Fault,
+            Outcome, //
+        },
+        memremap::{
+            PageMap,
+            PageType,
+            Span, //
+        },
+    },
     pmem::Memory,
     units::{
         ByteRange,
@@ -23,7 +33,10 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
-    ptr::NonNull,
+    ptr::{
+        self,
+        NonNull, //
+    },
     sync::atomic::{
         AtomicBool,
         Ordering, //
@@ -32,6 +45,7 @@ use core::{
 use kernel::{
     device,
     error::from_err_ptr,
+    iov::IovIterSource,
     new_mutex,
     prelude::*,
     sync::{
@@ -60,6 +74,17 @@ pub trait Operations: Send + Sync + 'static {
     /// The hardware, or an administrator, reported `range` bad. All mappings of it are removed
     /// after. May sleep.
     fn memory_failure(&self, range: ByteRange);
+
+    /// Writes to `range` by `write`, which returns how many bytes it has written, and makes bad memory
+    /// good again by that. May sleep.
+    fn write(
+        &self,
+        alive: &Alive<'_, Self>,
+        range: ByteRange,
+        write: impl FnOnce(Memory<'_>) -> Result<usize>,
+    ) -> Result<usize>
+    where
+        Self: Sized;
 }
 
 /// In a cache line of its own, so that faults in different places do not disturb each other.
@@ -113,7 +138,13 @@ impl<T: Operations> Device<T> {
     const OPERATIONS: bindings::dax_operations = bindings::dax_operations {
         direct_access: Some(Self::direct_access_callback),
         zero_page_range: Some(Self::zero_page_range_callback),
-        recovery_write: None,
+        recovery_write: Some(Self::recovery_write_callback),
+    };
+
+    const IOMAP_OPERATIONS: bindings::iomap_ops = bindings::iomap_ops {
+        iomap_begin: Some(iomap_begin_callback),
+        iomap_end: None,
+        iomap_next: None,
     };
 
     const PAGE_OPERATIONS: bindings::dev_pagemap_ops = bindings::dev_pagemap_ops {
@@ -121,8 +152,8 @@ impl<T: Operations> Device<T> {
         ..pin_init::zeroed()
     };
 
-    /// Maps the `pages` pages from `first` on, in folios of `largest` where that fits, and makes a
-    /// DAX device of them. May sleep for long.
+    /// Maps the pages of `span`, in folios of `largest` where that fits, and makes a DAX device of
+    /// them. `page_type` says whether it can be a [`Host`]. May sleep for long.
     ///
     /// # Errors
     ///
@@ -130,13 +161,16 @@ impl<T: Operations> Device<T> {
     pub fn new<'a>(
         dev: &'a device::Device<device::Bound>,
         mount: &'a Arc<Mount>,
-        first: Pfn,
-        pages: usize,
+        span: &'a Span,
+        page_type: PageType,
         largest: Order,
         data: impl PinInit<T, Error> + 'a,
     ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(&this in Self {
-            inode: Inode::new(mount)?,
+            inode: match page_type {
+                PageType::Generic => Inode::new(mount)?,
+                PageType::FsDax => Inode::with_entries(mount, span.size())?,
+            },
             dead: AtomicBool::new(false),
             table_locks <- pin_init::pin_init_array_from_fn(|_| TableLock::new()),
             data <- data,
@@ -145,8 +179,8 @@ impl<T: Operations> Device<T> {
             pages <- unsafe {
                 PageMap::new(
                     dev,
-                    first,
-                    pages,
+                    span,
+                    page_type,
                     largest,
                     &(*this.as_ptr()).inode,
                     &Self::PAGE_OPERATIONS,
@@ -166,6 +200,8 @@ impl<T: Operations> Device<T> {
                 unsafe { bindings::set_dax_nocache(dax) };
                 // SAFETY: As above.
                 unsafe { bindings::set_dax_nomc(dax) };
+                // SAFETY: The inode was initialised above, and nobody maps it yet.
+                unsafe { (*(*this.as_ptr()).inode.as_raw()).i_private = dax.cast() };
                 dax
             },
         })
@@ -199,6 +235,30 @@ impl<T: Operations> Device<T> {
     #[inline]
     pub fn largest(&self) -> Order {
         self.pages.largest()
+    }
+
+    /// The device to be published with a disk, if file systems may map the memory.
+    pub fn host(&self) -> Option<Host> {
+        if self.pages.page_type() != PageType::FsDax {
+            return None;
+        }
+        // SAFETY: By the type's invariants `dax` is valid, and so is its inode.
+        unsafe { bindings::ihold(bindings::dax_inode(self.dax)) };
+        // INVARIANT: The reference was just taken.
+        Some(Host(self.dax))
+    }
+
+    /// Takes the memory back that belonged to our own mappings, so that a file system can have it.
+    /// Nothing may be mapped through [`inode`](Self::inode) meanwhile. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if somebody pins a page of it.
+    pub fn settle(&self) -> Result {
+        match self.pages.page_type() {
+            PageType::Generic => Ok(()),
+            PageType::FsDax => self.inode.break_layout().map_err(|_| EBUSY),
+        }
     }
 
     /// The inode whose mapping has all mappings of the device.
@@ -289,6 +349,8 @@ impl<T: Operations> Device<T> {
             });
         };
 
+        // Those of our own mappings are let go of, so that they do not look busy.
+        let _ = self.settle();
         // Asked before: what a pin stores that goes meanwhile may come too late for the first call.
         let busy = self.pages.busy().is_some();
 
@@ -298,9 +360,13 @@ impl<T: Operations> Device<T> {
                 call_last();
             }
         };
+        // Whether somebody pins a page is asked after.
+        let settle = || {
+            let _ = self.settle();
+        };
         // SAFETY: The device is dead, and killed and waited for after, so there is no `Alive` but
         // ours and no `Table`, of which all users of the memory need one; the mappings were removed.
-        unsafe { self.pages.release(waiting, idle) };
+        unsafe { self.pages.release(settle, waiting, idle) };
     }
 
     /// # Safety
@@ -310,7 +376,7 @@ impl<T: Operations> Device<T> {
         dax: *mut bindings::dax_device,
         pgoff: c_ulong,
         pages: c_long,
-        _mode: bindings::dax_access_mode,
+        mode: bindings::dax_access_mode,
         kaddr: *mut *mut c_void,
         pfn: *mut c_ulong,
     ) -> c_long {
@@ -323,9 +389,15 @@ impl<T: Operations> Device<T> {
         if pages == 0 {
             return ERANGE.to_errno() as c_long;
         }
-        if device.data.is_bad(PageOffset(pgoff), pages) {
-            return HWPOISON;
-        }
+        let pages = match device.data.is_bad(PageOffset(pgoff), pages) {
+            false => pages,
+            // Who is to write may have what is good before, or the page that is bad.
+            true if mode == bindings::dax_access_mode_DAX_RECOVERY_WRITE => (0..pages)
+                .take_while(|i| !device.data.is_bad(PageOffset(pgoff + i), 1))
+                .count()
+                .max(1),
+            true => return HWPOISON,
+        };
 
         // SAFETY: The caller passes null or a pointer to be written to.
         if let Some(pfn) = unsafe { pfn.as_mut() } {
@@ -345,13 +417,57 @@ impl<T: Operations> Device<T> {
     ///
     /// Called by drivers/dax/super.c: dax_zero_page_range, for our device, which is alive.
     unsafe extern "C" fn zero_page_range_callback(
-        _dax: *mut bindings::dax_device,
-        _pgoff: c_ulong,
-        _pages: usize,
+        dax: *mut bindings::dax_device,
+        pgoff: c_ulong,
+        pages: usize,
     ) -> c_int {
-        // Only filesystem-dax calls it, and to that the device is not published: there is no
-        // dax_add_host. alloc_dax insists on the callback.
-        EOPNOTSUPP.to_errno()
+        // SAFETY: By this function's requirements the private data is what `new` set.
+        let device = unsafe { &*bindings::dax_get_private(dax).cast::<Self>() };
+        let result = device
+            .enter()
+            .zip(ByteRange::of_pages(PageOffset(pgoff), pages))
+            .ok_or(ENXIO)
+            .and_then(|(alive, range)| {
+                device
+                    .data
+                    .write(&alive, range, |memory| memory.write_zeroes(range))
+            });
+
+        result.map_or_else(|e| e.to_errno(), |_| 0)
+    }
+
+    /// Writes to memory that may be bad. Returns the bytes written, none if the memory stays bad or
+    /// some of a page of it would be written only.
+    ///
+    /// # Safety
+    ///
+    /// Called by drivers/dax/super.c: dax_recovery_write, for our device, which is alive, with an
+    /// iterator of data to be written and an address that we returned for `pgoff`.
+    unsafe extern "C" fn recovery_write_callback(
+        dax: *mut bindings::dax_device,
+        pgoff: c_ulong,
+        address: *mut c_void,
+        bytes: usize,
+        iter: *mut bindings::iov_iter,
+    ) -> usize {
+        // SAFETY: By this function's requirements the private data is what `new` set.
+        let device = unsafe { &*bindings::dax_get_private(dax).cast::<Self>() };
+        // SAFETY: By this function's requirements.
+        let from = unsafe { IovIterSource::from_raw(iter) };
+        let within = address.addr() as u64 % PAGE_SIZE;
+        let Some((alive, range)) = device.enter().zip(
+            PageOffset(pgoff)
+                .to_bytes()
+                .and_then(|start| ByteRange::new(start + within, bytes as u64)),
+        ) else {
+            return 0;
+        };
+
+        // Nobody is told why, as by drivers/nvdimm/pmem.c; fs/dax.c makes it an error.
+        device
+            .data
+            .write(&alive, range, |memory| memory.write_iter(range, from))
+            .unwrap_or(0)
     }
 
     /// # Safety
@@ -362,7 +478,7 @@ impl<T: Operations> Device<T> {
         pgmap: *mut bindings::dev_pagemap,
         pfn: c_ulong,
         pages: c_ulong,
-        _flags: c_int,
+        flags: c_int,
     ) -> c_int {
         // SAFETY: By this function's requirements the owner is what `new` set.
         let device = unsafe { &*(*pgmap).owner.cast::<Self>() };
@@ -383,7 +499,71 @@ impl<T: Operations> Device<T> {
         // Who touches it faults again, and is told then with the address. The generic handler would
         // find only those who map the head of the folio.
         device.inode.unmap(range, false);
-        0
+        if device.pages.page_type() == PageType::Generic {
+            return 0;
+        }
+        // A file system that asked for it looks after its files. Those of others are found by the
+        // generic handler, and what belongs to no file by nobody.
+        //
+        // SAFETY: By the type's invariants `dax` is valid.
+        match unsafe {
+            bindings::dax_holder_notify_failure(device.dax, range.start(), range.len(), flags)
+        } {
+            result if result != EOPNOTSUPP.to_errno() => result,
+            _ if device.pages.is_of_another(Pfn(pfn), &device.inode) => EOPNOTSUPP.to_errno(),
+            _ => 0,
+        }
+    }
+}
+
+/// # Safety
+///
+/// Called by fs/iomap/iter.c: iomap_iter, with an inode of a [`Device`], whose private data is the
+/// DAX device, and a map to be filled in.
+unsafe extern "C" fn iomap_begin_callback(
+    inode: *mut bindings::inode,
+    pos: bindings::loff_t,
+    len: bindings::loff_t,
+    _flags: c_uint,
+    map: *mut bindings::iomap,
+    _source: *mut bindings::iomap,
+) -> c_int {
+    // SAFETY: By this function's requirements.
+    let map = unsafe { &mut *map };
+
+    // Each byte of the inode is the same byte of the device.
+    map.addr = pos as u64;
+    map.offset = pos;
+    map.length = len as u64;
+    map.type_ = bindings::IOMAP_MAPPED as u16;
+    // SAFETY: By this function's requirements.
+    map.dax_dev = unsafe { (*inode).i_private }.cast();
+    0
+}
+
+/// A DAX device that is to be found by the file systems of a disk.
+///
+/// # Invariants
+///
+/// It is a valid DAX device, of which a reference is owned.
+pub struct Host(*mut bindings::dax_device);
+
+// SAFETY: A `struct dax_device` has no owning thread.
+unsafe impl Send for Host {}
+
+// SAFETY: Through a shared reference it is only passed to drivers/dax/super.c.
+unsafe impl Sync for Host {}
+
+impl Host {
+    pub(crate) fn as_raw(&self) -> *mut bindings::dax_device {
+        self.0
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants a reference is owned.
+        unsafe { bindings::put_dax(self.0) };
     }
 }
 
@@ -411,7 +591,10 @@ pub struct Alive<'a, T: Operations> {
 impl<T: Operations> Alive<'_, T> {
     /// Whether somebody maps or pins a page. Looks at each folio.
     pub fn is_busy(&self) -> bool {
-        self.device.pages.busy().is_some()
+        match self.device.pages.page_type() {
+            PageType::Generic => self.device.pages.busy().is_some(),
+            PageType::FsDax => self.device.settle().is_err(),
+        }
     }
 
     /// The memory, for copying.
@@ -485,6 +668,24 @@ impl<T: Operations> Table<'_, T> {
             page: first,
             order,
             _table: PhantomData,
+        })
+    }
+
+    /// Maps what `fault` is for, in a mapping of [`Device::inode`], as fs/dax.c does it, of which the
+    /// memory is then until [`Device::settle`]. For pages that file systems may map too.
+    pub fn map_by_entries(&self, fault: Fault<'_>) -> Outcome {
+        let order = fault.order();
+
+        // SAFETY: The fault is that of a VMA whose file is of the inode, which is DAX; who truncates
+        // it has to exclude `Table`s. There is nothing to sync after the fault.
+        Outcome(unsafe {
+            bindings::dax_iomap_fault(
+                fault.as_raw(),
+                order.order(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                &Device::<T>::IOMAP_OPERATIONS,
+            )
         })
     }
 

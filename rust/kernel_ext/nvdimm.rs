@@ -16,6 +16,7 @@ use crate::{
         self,
         Alive, //
     },
+    mm::memremap::Span,
     module::THIS_MODULE, //
 };
 use core::ptr::{
@@ -33,7 +34,8 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A driver of namespaces in raw mode.
+/// A driver of namespaces in raw mode, and of those with an info block that tells where their data
+/// are (`ndctl` mode `fsdax`).
 ///
 /// The bus knows no way to tell which of several drivers a namespace is for, and hands a driver all
 /// of them, and all the btt, pfn and dax devices too. So a driver is asked by name first, and sees a
@@ -189,29 +191,45 @@ impl<T: Driver> Registration<T> {
     ///
     /// `dev` is a device of the bus that our driver is being bound to.
     unsafe fn probe(&self, dev: *mut bindings::device) -> Result {
-        // The seeds of the other personalities match the same drivers: only what none of them is,
-        // is a namespace.
+        // All personalities and their seeds match the same drivers.
         //
         // SAFETY: By this function's requirements `dev` is valid.
-        if unsafe {
-            bindings::is_nd_btt(dev) || bindings::is_nd_pfn(dev) || bindings::is_nd_dax(dev)
-        } {
+        if unsafe { bindings::is_nd_btt(dev) || bindings::is_nd_dax(dev) } {
             return Err(ENODEV);
         }
         // SAFETY: By this function's requirements `dev` is valid and being bound.
         let bound = unsafe { device::Device::<device::Bound>::from_raw(dev) };
-        if !self.data.wants(bound.name()) {
+        // SAFETY: As above.
+        // SAFETY: By this function's requirements, and as it is neither a btt nor a dax.
+        let (namespace, pfn) = unsafe { Namespace::find(dev) }.ok_or(ENODEV)?;
+
+        // SAFETY: The namespace is valid.
+        if !self.data.wants(unsafe { name_of(namespace) }) {
             return Err(ENODEV);
         }
-        // Neither btt, pfn nor dax, so it is in a `struct nd_namespace_common`. ENODEV is for one
-        // that has no size yet, ENXIO for one that another personality uses.
+        // ENODEV is for one that has no size yet, ENXIO for one that another personality uses.
         //
-        // SAFETY: As above.
-        let namespace = from_err_ptr(unsafe { bindings::nvdimm_namespace_common_probe(dev) })?;
+        // SAFETY: By this function's requirements.
+        from_err_ptr(unsafe { bindings::nvdimm_namespace_common_probe(dev) }).inspect_err(|e| {
+            // SAFETY: The namespace is valid; nobody else is made its user while it is being bound.
+            let user = unsafe { (*namespace.as_ptr()).claim };
+
+            if *e == ENXIO && !user.is_null() {
+                // SAFETY: A user stays as long as the namespace has it.
+                let user = unsafe { device::Device::<device::Normal>::from_raw(user) };
+
+                dev_err!(
+                    bound,
+                    "not taken: it is used as {}: bind or unbind that\n",
+                    user.name()
+                );
+            }
+        })?;
         // INVARIANT: The bus says that it is a namespace, which no one else uses.
         let namespace = Namespace {
-            namespace: NonNull::new(namespace).ok_or(ENODEV)?,
+            namespace,
             dev: bound,
+            pfn,
         };
         let data = self.data.probe(&namespace)?;
 
@@ -258,18 +276,16 @@ impl<T: Driver> Registration<T> {
         else {
             return;
         };
+        // SAFETY: By this function's requirements; the device is locked, and was probed.
+        let Some((namespace, pfn)) = (unsafe { Namespace::find(dev) }) else {
+            return;
+        };
         // INVARIANT: What was probed is a namespace, and bound.
         let namespace = Namespace {
-            // SAFETY: A namespace has its device inside (linux/nd.h: to_ndns).
-            namespace: unsafe {
-                NonNull::new_unchecked(kernel::container_of!(
-                    dev,
-                    bindings::nd_namespace_common,
-                    dev
-                ))
-            },
+            namespace,
             // SAFETY: By this function's requirements.
             dev: unsafe { device::Device::<device::Bound>::from_raw(dev) },
+            pfn,
         };
 
         T::changed(data, &namespace);
@@ -406,25 +422,65 @@ impl Personality {
     }
 }
 
+/// The name of a namespace.
+///
+/// # Safety
+///
+/// `namespace` is valid for `'a`.
+unsafe fn name_of<'a>(namespace: NonNull<bindings::nd_namespace_common>) -> &'a CStr {
+    // SAFETY: By this function's requirements.
+    unsafe { device::Device::<device::Normal>::from_raw(&raw mut (*namespace.as_ptr()).dev) }.name()
+}
+
 /// A namespace that is being bound, or is bound.
 ///
 /// # Invariants
 ///
-/// `namespace` is a valid namespace, with the device `dev`, whose parent is a region that is bound.
+/// `namespace` is a valid namespace. `dev`, whose parent is a region that is bound, is its own device,
+/// or that of `pfn`, which has the namespace.
 pub struct Namespace<'a> {
     namespace: NonNull<bindings::nd_namespace_common>,
     dev: &'a device::Device<device::Bound>,
+    pfn: Option<NonNull<bindings::nd_pfn>>,
 }
 
 impl Namespace<'_> {
-    /// The device.
+    /// The namespace of `dev`, and the pfn that has it if `dev` is that of one. `None` for the seed
+    /// of a pfn.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is a namespace or a pfn, and locked.
+    unsafe fn find(
+        dev: *mut bindings::device,
+    ) -> Option<(
+        NonNull<bindings::nd_namespace_common>,
+        Option<NonNull<bindings::nd_pfn>>,
+    )> {
+        // SAFETY: By this function's requirements.
+        if unsafe { bindings::is_nd_pfn(dev) } {
+            // SAFETY: It is a pfn.
+            let pfn = NonNull::new(unsafe { bindings::to_nd_pfn(dev) })?;
+
+            // SAFETY: As above. It gets and loses a namespace only while it is locked
+            // (drivers/nvdimm/pfn_devs.c: namespace_store).
+            return Some((NonNull::new(unsafe { (*pfn.as_ptr()).ndns })?, Some(pfn)));
+        }
+        // SAFETY: A namespace has its device inside (linux/nd.h: to_ndns).
+        let namespace = unsafe { kernel::container_of!(dev, bindings::nd_namespace_common, dev) };
+
+        Some((NonNull::new(namespace)?, None))
+    }
+
+    /// The device that is bound.
     pub fn device(&self) -> &device::Device<device::Bound> {
         self.dev
     }
 
     /// The name, like `namespace0.0`.
     pub fn name(&self) -> &CStr {
-        self.dev.name()
+        // SAFETY: By the type's invariants.
+        unsafe { name_of(self.namespace) }
     }
 
     fn resource(&self) -> &bindings::resource {
@@ -433,18 +489,110 @@ impl Namespace<'_> {
         unsafe { &(*self.namespace.cast::<bindings::nd_namespace_io>().as_ptr()).res }
     }
 
-    /// The physical address of the first byte.
-    pub fn start(&self) -> u64 {
-        self.resource().start
+    fn range(&self) -> bindings::range {
+        bindings::range {
+            start: self.resource().start,
+            end: self.resource().end,
+        }
     }
 
-    /// The number of bytes.
-    pub fn size(&self) -> u64 {
+    /// The number of bytes, with what is not data.
+    fn size(&self) -> u64 {
         // C: resource_size. A namespace that was probed is not empty.
         self.resource()
             .end
             .wrapping_sub(self.resource().start)
             .wrapping_add(1)
+    }
+
+    /// Where its data are: all of it, unless an info block says otherwise. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if they do not start and end at pages; `EBUSY` if the memory is in use; `EIO` if the
+    /// info block is bad; what `nvdimm_setup_pfn` returns, which tells the log why.
+    pub fn memory(&self) -> Result<Span> {
+        match self.pfn {
+            Some(pfn) => self.enabled(|| self.memory_of(pfn))?,
+            None => Span::new(self.range(), self.size(), None).ok_or(EINVAL),
+        }
+    }
+
+    fn memory_of(&self, pfn: NonNull<bindings::nd_pfn>) -> Result<Span> {
+        let map = KBox::new(Opaque::<bindings::dev_pagemap>::zeroed(), GFP_KERNEL)?;
+        let map = map.get();
+
+        // SAFETY: By the type's invariants; the namespace is enabled.
+        to_result(unsafe { bindings::nvdimm_setup_pfn(pfn.as_ptr(), map) })?;
+        // SAFETY: It succeeded, so there is an info block, which stays as long as the device is bound.
+        let (offset, pad) = unsafe {
+            let block = &*(*pfn.as_ptr()).pfn_sb;
+
+            (u64::from_le(block.dataoff), u32::from_le(block.start_pad))
+        };
+        // SAFETY: As above, so the map is filled in.
+        let (range, altmap) = unsafe {
+            (
+                *(*map).__bindgen_anon_1.range.as_ref(),
+                ((*map).flags & bindings::PGMAP_ALTMAP_VALID != 0).then_some((*map).altmap),
+            )
+        };
+
+        if pad != 0 {
+            // The offset does not count from where the range does (drivers/nvdimm/pfn.h).
+            dev_err!(
+                self.dev,
+                "not taken: made by a kernel before 5.10, with padding: save its data and create it again\n"
+            );
+            return Err(EOPNOTSUPP);
+        }
+        let size = range
+            .end
+            .checked_add(1)
+            .and_then(|end| end.checked_sub(range.start.checked_add(offset)?))
+            .ok_or(EINVAL)?;
+
+        Span::new(range, size, altmap).ok_or(EINVAL)
+    }
+
+    /// Calls `f` while what is on the media can be read and written as bytes. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the memory is in use.
+    fn enabled<R>(&self, f: impl FnOnce() -> R) -> Result<R> {
+        let namespace = self.namespace.as_ptr();
+        let dev = crate::device::as_raw(self.dev);
+
+        // SAFETY: By the type's invariants; the device is bound.
+        to_result(unsafe {
+            bindings::devm_namespace_enable(dev, namespace, bindings::nd_info_block_reserve())
+        })?;
+        let result = f();
+
+        // SAFETY: It was enabled above.
+        unsafe { bindings::devm_namespace_disable(dev, namespace) };
+        Ok(result)
+    }
+
+    /// Makes the device by which a namespace is used whose info block says where its data are, and
+    /// has the bus offer it to all drivers, of which this one is to take it. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Always, as the namespace itself is not to be bound: `ENXIO` if it was made, else what
+    /// `nd_pfn_probe` returns, which tells the log why.
+    pub fn offer_as_pfn(&self) -> Error {
+        let dev = crate::device::as_raw(self.dev);
+        let made = self.enabled(|| {
+            // SAFETY: By the type's invariants; the namespace is enabled and being bound.
+            to_result(unsafe { bindings::nd_pfn_probe(dev, self.namespace.as_ptr()) })
+        });
+
+        match made {
+            Ok(Ok(())) => ENXIO,
+            Ok(Err(e)) | Err(e) => e,
+        }
     }
 
     /// The name of its disk, like `pmem0`.
@@ -487,23 +635,17 @@ impl Namespace<'_> {
             (b"NVDIMM_DAX_INFO\0", Personality::Dax),
         ];
         let namespace = self.namespace.as_ptr();
-        let dev = crate::device::as_raw(self.dev);
 
+        // It was told already, or was said to be raw.
+        //
         // SAFETY: By the type's invariants.
-        if unsafe { (*namespace).force_raw } != 0 {
+        if self.pfn.is_some() || unsafe { (*namespace).force_raw } != 0 {
             return Ok(None);
         }
-
         let block = KBox::new(Opaque::<bindings::nd_gen_sb>::zeroed(), GFP_KERNEL)?;
-        // SAFETY: By the type's invariants; the device is bound.
-        to_result(unsafe {
-            bindings::devm_namespace_enable(dev, namespace, bindings::nd_info_block_reserve())
-        })?;
-
-        let mut result = Ok(None);
-        for offset in OFFSETS {
+        let read = |offset| {
             // SAFETY: The namespace is enabled; the block is of that size.
-            result = to_result(unsafe {
+            to_result(unsafe {
                 bindings::nvdimm_read_bytes(
                     namespace,
                     offset,
@@ -511,31 +653,31 @@ impl Namespace<'_> {
                     size_of::<bindings::nd_gen_sb>(),
                     0,
                 )
-            })
-            .map(|()| {
-                // SAFETY: The block was read; the checksum leaves it as it was.
-                let (checksum, expected, bytes) = unsafe {
-                    (
-                        bindings::nd_sb_checksum(block.get()),
-                        u64::from_le((*block.get()).checksum),
-                        &(*block.get()).reserved,
-                    )
-                };
+            })?;
+            // SAFETY: The block was read; the checksum leaves it as it was.
+            let (checksum, expected, bytes) = unsafe {
+                (
+                    bindings::nd_sb_checksum(block.get()),
+                    u64::from_le((*block.get()).checksum),
+                    &(*block.get()).reserved,
+                )
+            };
 
-                SIGNATURES
-                    .iter()
-                    .find(|(signature, _)| {
-                        checksum == expected && signature.iter().zip(bytes).all(|(a, b)| a == b)
-                    })
-                    .map(|(_, personality)| *personality)
-            });
-            if !matches!(result, Ok(None)) {
-                break;
-            }
-        }
-        // SAFETY: It was enabled above.
-        unsafe { bindings::devm_namespace_disable(dev, namespace) };
-        result
+            Ok(SIGNATURES
+                .iter()
+                .find(|(signature, _)| {
+                    checksum == expected && signature.iter().zip(bytes).all(|(a, b)| a == b)
+                })
+                .map(|(_, personality)| *personality))
+        };
+
+        self.enabled(|| {
+            OFFSETS
+                .into_iter()
+                .map(read)
+                .find(|found| !matches!(found, Ok(None)))
+                .unwrap_or(Ok(None))
+        })?
     }
 
     /// Takes the memory for the driver, until it is unbound, so that nobody else maps it.
@@ -552,7 +694,7 @@ impl Namespace<'_> {
             bindings::__devm_request_region(
                 dev,
                 &raw mut bindings::iomem_resource,
-                self.start(),
+                self.resource().start,
                 self.size(),
                 self.name().as_char_ptr(),
             )
@@ -568,7 +710,7 @@ impl Namespace<'_> {
         // SAFETY: It has no requirements.
         let intersects = unsafe {
             bindings::region_intersects(
-                self.start(),
+                self.resource().start,
                 self.size() as usize,
                 bindings::IORESOURCE_SYSTEM_RAM as c_ulong,
                 bindings::IORES_DESC_NONE as c_ulong,
@@ -589,15 +731,15 @@ impl Namespace<'_> {
         Region(region)
     }
 
-    /// Adds the bad memory that the hardware knows of to `badblocks`. May sleep.
-    pub fn populate(&self, badblocks: &Badblocks) {
-        let resource = self.resource();
+    /// Adds the bad memory that the hardware knows of, in the data of the namespace, to `badblocks`.
+    /// May sleep.
+    pub fn populate(&self, badblocks: &Badblocks, data: &Span) {
         let range = bindings::range {
-            start: resource.start,
-            end: resource.end,
+            start: data.start(),
+            end: data.end(),
         };
 
-        // SAFETY: By the type's invariants the region is bound; the range is that of the namespace.
+        // SAFETY: By the type's invariants the region is bound; the range is within the namespace.
         unsafe {
             bindings::nvdimm_badblocks_populate(
                 bindings::to_nd_region((*crate::device::as_raw(self.dev)).parent),

@@ -8,7 +8,10 @@
 use crate::{
     bindings,
     block::bio::Segment,
-    units::ByteRange, //
+    units::{
+        ByteRange,
+        PAGE_SIZE, //
+    }, //
 };
 use core::{
     marker::PhantomData,
@@ -151,6 +154,28 @@ impl Memory<'_> {
             }
         }
         Ok(done)
+    }
+
+    /// Writes zeroes to `range`, around the CPU caches. Returns the bytes written: all. Durable after
+    /// a flush of the region.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` behind the end.
+    pub fn write_zeroes(&self, range: ByteRange) -> Result<usize> {
+        static ZEROES: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
+        let (mut to, len) = self.at(range)?;
+        let mut left = len;
+
+        while left > 0 {
+            let part = left.min(ZEROES.len());
+
+            // SAFETY: `to` has `left` bytes.
+            unsafe { bindings::memcpy_flushcache(to.cast(), ZEROES.as_ptr().cast(), part) };
+            to = to.wrapping_add(part);
+            left -= part;
+        }
+        Ok(len)
     }
 
     /// Writes back the CPU caches of the part of `range` that is inside. Durable after a flush of

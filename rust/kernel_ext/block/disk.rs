@@ -8,6 +8,7 @@ use crate::{
     badblocks::Badblocks,
     bindings,
     block::bio::Bio,
+    dax::Host,
     module::THIS_MODULE,
     units::{
         Sector,
@@ -142,6 +143,15 @@ pub trait Operations: Send + Sync + Sized + 'static {
     /// Handles a bio. Called only while the disk is registered. May sleep.
     fn submit_bio(&self, bio: Bio);
 
+    /// Somebody who uses it alone is about to have the disk or a partition of it, and nobody has it
+    /// so now; but for [`Node::claim`](crate::block::node::Node::claim). May sleep; no one else can
+    /// open it meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// What he shall get.
+    fn exclusive_open(&self) -> Result;
+
     /// The last opener of the disk and its partitions closed it. May sleep; no one can open it
     /// meanwhile.
     fn last_close(&self);
@@ -169,6 +179,7 @@ pub struct Limits {
 /// operations those of [`Vtable<T>`]. It was added.
 pub struct Registration<T: Operations> {
     disk: NonNull<bindings::gendisk>,
+    host: Option<Host>,
     removed: AtomicBool,
     _minors: Minors,
     _data: PhantomData<Arc<T>>,
@@ -182,7 +193,7 @@ unsafe impl<T: Operations> Sync for Registration<T> {}
 
 impl<T: Operations> Registration<T> {
     /// Adds a disk below `parent`. It is open to the world when this returns, and even before: its
-    /// partitions are read. May sleep.
+    /// partitions are read. File systems on it find `host`. May sleep.
     ///
     /// # Errors
     ///
@@ -193,6 +204,7 @@ impl<T: Operations> Registration<T> {
         name: &CStr,
         limits: Limits,
         capacity: Sector,
+        host: Option<Host>,
         data: Arc<T>,
     ) -> Result<Self> {
         let minors = Minors::new(major)?;
@@ -205,6 +217,11 @@ impl<T: Operations> Registration<T> {
                 | bindings::BLK_FEAT_SYNCHRONOUS
                 | if limits.fua {
                     bindings::BLK_FEAT_FUA
+                } else {
+                    0
+                }
+                | if host.is_some() {
+                    bindings::BLK_FEAT_DAX
                 } else {
                     0
                 },
@@ -235,10 +252,20 @@ impl<T: Operations> Registration<T> {
 
         // SAFETY: The disk is valid.
         unsafe { bindings::set_capacity(disk.as_ptr(), capacity.0) };
-        // SAFETY: As above; `parent` is bound.
-        let added = unsafe { bindings::device_add_disk(parent, disk.as_ptr(), ptr::null_mut()) };
-        let added = to_result(added);
+        let added = match &host {
+            Some(host) => {
+                // SAFETY: As above; the DAX device is valid as long as `host` is.
+                to_result(unsafe { bindings::dax_add_host(host.as_raw(), disk.as_ptr()) })
+            }
+            None => Ok(()),
+        }
+        .and_then(|()| {
+            // SAFETY: As above; `parent` is bound.
+            to_result(unsafe { bindings::device_add_disk(parent, disk.as_ptr(), ptr::null_mut()) })
+        });
         if added.is_err() {
+            // SAFETY: As above. It does nothing if there is none.
+            unsafe { bindings::dax_remove_host(disk.as_ptr()) };
             // A disk that was never added does not call free_disk (block/genhd.c: disk_release).
             //
             // SAFETY: The data was set above, and nobody got to know the disk.
@@ -253,6 +280,7 @@ impl<T: Operations> Registration<T> {
         // INVARIANT: It was set up and added.
         Ok(Self {
             disk,
+            host,
             removed: AtomicBool::new(false),
             _minors: minors,
             _data: PhantomData,
@@ -288,6 +316,10 @@ impl<T: Operations> Registration<T> {
     /// C: `del_gendisk`.
     pub fn remove(&self) {
         if !self.removed.swap(true, Ordering::AcqRel) {
+            if self.host.is_some() {
+                // SAFETY: By the type's invariants; `new` added it.
+                unsafe { bindings::dax_remove_host(self.disk.as_ptr()) };
+            }
             // SAFETY: By the type's invariants the disk was added, and this is the only call.
             unsafe { bindings::del_gendisk(self.disk.as_ptr()) };
         }
@@ -324,6 +356,7 @@ impl<T: Operations> Vtable<T> {
     const OPERATIONS: bindings::block_device_operations = bindings::block_device_operations {
         owner: THIS_MODULE,
         submit_bio: Some(Self::submit_bio_callback),
+        open: Some(Self::open_callback),
         release: Some(Self::release_callback),
         set_read_only: Some(Self::set_read_only_callback),
         free_disk: Some(Self::free_disk_callback),
@@ -342,6 +375,25 @@ impl<T: Operations> Vtable<T> {
 
         // SAFETY: By this function's requirements it is ours to end.
         data.submit_bio(unsafe { Bio::from_raw(bio) });
+    }
+
+    /// # Safety
+    ///
+    /// Called by block/bdev.c: blkdev_get_whole, for a disk of ours, with its `open_mutex` held.
+    unsafe extern "C" fn open_callback(
+        disk: *mut bindings::gendisk,
+        mode: bindings::blk_mode_t,
+    ) -> c_int {
+        // Only claims of ours have this flag of those with O_EXCL (and users who ask for it: they
+        // have to come to us to map it).
+        if mode & bindings::BLK_OPEN_EXCL == 0 || mode & bindings::BLK_OPEN_NDELAY != 0 {
+            return 0;
+        }
+        // SAFETY: By this function's requirements the disk is ours.
+        match unsafe { data::<T>(disk) }.exclusive_open() {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        }
     }
 
     /// # Safety

@@ -803,13 +803,25 @@ impl Node<'_> {
     /// `EBUSY` if somebody holds it, or a partition of it, or the disk that it is a partition of.
     /// `ENXIO` if the disk was removed.
     pub fn claim(&self) -> Result<Claim> {
+        // SAFETY: By the type's invariants the device is valid.
+        self.claim_number(unsafe { (*self.bdev()).bd_dev })
+    }
+
+    /// The same with the whole disk, whatever the node is a part of.
+    pub fn claim_disk(&self) -> Result<Claim> {
+        // SAFETY: By the type's invariants the device is valid, and so is its disk.
+        self.claim_number(unsafe { (*(*(*self.bdev()).bd_disk).part0).bd_dev })
+    }
+
+    fn claim_number(&self, number: bindings::dev_t) -> Result<Claim> {
         // SAFETY: By the type's invariants the device is valid. The shim, which is both the holder
         // and has its operations, lives as long as any file of ours, and each claim is kept with
         // one.
         let file = from_err_ptr(unsafe {
             bindings::bdev_file_open_by_dev(
-                (*self.bdev()).bd_dev,
-                bindings::BLK_OPEN_READ,
+                number,
+                // By the second one the disk knows that it is us: see disk.rs.
+                bindings::BLK_OPEN_READ | bindings::BLK_OPEN_NDELAY,
                 self.holder(),
                 &self.shim().holder,
             )

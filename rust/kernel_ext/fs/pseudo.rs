@@ -21,7 +21,10 @@ use core::{
     },
 };
 use kernel::{
-    error::from_err_ptr,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     prelude::*,
     sync::Arc,
     types::{
@@ -162,6 +165,23 @@ unsafe impl Sync for Inode {}
 impl Inode {
     /// Makes an inode. May sleep.
     pub fn new(mount: &Arc<Mount>) -> Result<Self> {
+        Self::with_mode(mount, bindings::S_IFCHR)
+    }
+
+    /// The same for `size` bytes of memory that file systems may map too, of which fs/dax.c keeps
+    /// in the mapping what belongs to it. It is a block device to mm, so that pages cannot be pinned
+    /// for long: with a character device mm/gup.c would try to, fail, and try again for ever.
+    ///
+    /// The private data of the inode are for who made it. May sleep.
+    pub(crate) fn with_entries(mount: &Arc<Mount>, size: u64) -> Result<Self> {
+        let inode = Self::with_mode(mount, bindings::S_IFBLK)?;
+
+        // SAFETY: The inode is new: nobody else knows it.
+        unsafe { (*inode.inode.as_ptr()).i_size = bindings::loff_t::try_from(size)? };
+        Ok(inode)
+    }
+
+    fn with_mode(mount: &Arc<Mount>, mode: u32) -> Result<Self> {
         // SAFETY: By the type's invariants the mount is valid, and so is its super block.
         let super_block = unsafe { (*mount.mount.as_ptr()).mnt_sb };
         // SAFETY: As above.
@@ -171,7 +191,7 @@ impl Inode {
         // SAFETY: The inode is new: nobody else knows it. fs/libfs.c: alloc_anon_inode gave it
         // noop_dirty_folio, which the zap of a dirty page calls.
         unsafe {
-            (*inode.as_ptr()).i_mode = (bindings::S_IFCHR | 0o600) as bindings::umode_t;
+            (*inode.as_ptr()).i_mode = (mode | 0o600) as bindings::umode_t;
         }
         // SAFETY: As above.
         unsafe { (*inode.as_ptr()).i_flags = bindings::S_PRIVATE | bindings::S_DAX };
@@ -189,6 +209,25 @@ impl Inode {
     pub(crate) fn mapping(&self) -> *mut bindings::address_space {
         // SAFETY: By the type's invariants the inode is valid; the field never changes.
         unsafe { (*self.inode.as_ptr()).i_mapping }
+    }
+
+    pub(crate) fn as_raw(&self) -> *mut bindings::inode {
+        self.inode.as_ptr()
+    }
+
+    /// Lets go of all memory that belongs to the mapping: see [`with_entries`](Self::with_entries).
+    /// Nobody may be inserting pages. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// What C has for "not yet" if somebody pins a page.
+    ///
+    /// C: `dax_break_layout`.
+    pub(crate) fn break_layout(&self) -> Result {
+        // SAFETY: By the type's invariants the inode is valid. Without a callback it does not wait.
+        to_result(unsafe {
+            bindings::dax_break_layout(self.as_raw(), 0, bindings::loff_t::MAX, None)
+        })
     }
 
     /// Removes every page of `range` from every process that maps it; the next access faults. With

@@ -80,6 +80,10 @@ impl<'a> Fault<'a> {
         }
     }
 
+    pub(crate) fn as_raw(&self) -> *mut bindings::vm_fault {
+        self.vmf.as_ptr()
+    }
+
     #[inline]
     fn raw(&self) -> &bindings::vm_fault {
         // SAFETY: By the type's invariants.

@@ -32,6 +32,88 @@ use kernel::{
     types::Opaque, //
 };
 
+/// Who may map the pages, which decides who joins them to folios.
+///
+/// C: `enum memory_type`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PageType {
+    /// The driver alone, which joins them once and for all. They may be pinned for long.
+    Generic,
+    /// File systems with direct access too: fs/dax.c joins them for as long as a file has them.
+    FsDax,
+}
+
+/// Physical memory that is to get pages.
+///
+/// # Invariants
+///
+/// The pages of `first` to `first + pages` are within `range`, and no page of the altmap is one of
+/// them.
+#[derive(Clone, Copy)]
+pub struct Span {
+    range: bindings::range,
+    altmap: Option<bindings::vmem_altmap>,
+    first: Pfn,
+    pages: usize,
+}
+
+impl Span {
+    /// The memory of `range`, whose last `size` bytes are data. What is before them may be used for
+    /// the struct pages, if `altmap` says so.
+    ///
+    /// `None` if the data do not start and end at pages, or are not within.
+    pub(crate) fn new(
+        range: bindings::range,
+        size: u64,
+        altmap: Option<bindings::vmem_altmap>,
+    ) -> Option<Self> {
+        let end = range.end.checked_add(1)?;
+        let start = end.checked_sub(size)?;
+        let pages = Pfn::from_phys(size)?.0;
+        let first = Pfn::from_phys(start)?;
+
+        if start < range.start {
+            return None;
+        }
+        // What drivers/nvdimm/pfn_devs.c reserves and offers is counted from the base on.
+        if altmap.is_some_and(|map| {
+            map.base_pfn
+                .checked_add(map.reserve)
+                .and_then(|pfn| pfn.checked_add(map.free))
+                .is_none_or(|end| end > first.0)
+        }) {
+            return None;
+        }
+        // INVARIANT: As checked.
+        Some(Self {
+            range,
+            altmap,
+            first,
+            pages,
+        })
+    }
+
+    /// The physical address of the first byte of the data.
+    pub fn start(&self) -> u64 {
+        (self.first.0 as u64) << PAGE_SHIFT
+    }
+
+    /// The physical address of the last byte of the data.
+    pub(crate) fn end(&self) -> u64 {
+        self.range.end
+    }
+
+    /// The number of bytes of the data.
+    pub fn size(&self) -> u64 {
+        (self.pages as u64) << PAGE_SHIFT
+    }
+
+    /// The bytes before the data, as an offset of the kernel's mapping.
+    fn head(&self) -> usize {
+        (self.start() - self.range.start) as usize
+    }
+}
+
 /// The physical memory of a device, mapped into the kernel and with a `struct page` for each page.
 ///
 /// Each naturally aligned block of the largest order is one folio, what is left at the edges are
@@ -45,7 +127,7 @@ use kernel::{
 /// - `pgmap` is pinned. While `mapped` is set, `memremap_pages` holds it and `base` is the kernel's
 ///   address of the first of `pages` pages, whose `struct page` is `memory`; the others follow it.
 /// - While `mapped` is set, every page is in a folio of the largest order, up to `largest`, whose
-///   naturally aligned block has the page and lies within.
+///   naturally aligned block has the page and lies within. Not if `page_type` is `FsDax`.
 #[pin_data(PinnedDrop)]
 pub struct PageMap {
     #[pin]
@@ -54,6 +136,7 @@ pub struct PageMap {
     memory: NonNull<bindings::page>,
     first: Pfn,
     pages: usize,
+    page_type: PageType,
     largest: Order,
     mapped: AtomicBool,
 }
@@ -65,9 +148,8 @@ unsafe impl Send for PageMap {}
 unsafe impl Sync for PageMap {}
 
 impl PageMap {
-    /// Maps `pages` pages from `first` on, whose folios, of `largest` where that fits, belong to
-    /// the mapping of `inode` at their offset in the device. May sleep for long: the cost is linear
-    /// in the size.
+    /// Maps the pages of `span`, whose folios, of `largest` where that fits, belong to the mapping of
+    /// `inode` at their offset in the device. May sleep for long: the cost is linear in the size.
     ///
     /// `failure` is called, with `owner`, when the hardware or an administrator reports a page bad.
     ///
@@ -82,32 +164,35 @@ impl PageMap {
     /// - `inode` lives until after [`Self::release`].
     pub(crate) unsafe fn new<'a>(
         dev: &'a device::Device<device::Bound>,
-        first: Pfn,
-        pages: usize,
+        span: &'a Span,
+        page_type: PageType,
         largest: Order,
         inode: &'a Inode,
         operations: &'static bindings::dev_pagemap_ops,
         owner: *mut c_void,
     ) -> impl PinInit<Self, Error> + 'a {
-        let range = Self::range(first, pages);
-
         // INVARIANT: `memremap_pages` succeeded, and `assemble` makes the folios before anybody
         // can ask for one.
         try_pin_init!(&this in Self {
             pgmap <- Opaque::try_ffi_init(move |pgmap: *mut bindings::dev_pagemap| {
-                let range = range?;
-
                 // SAFETY: `pgmap` is valid for writes; zero is a valid value of a C structure.
                 let pgmap = unsafe {
                     pgmap.write_bytes(0, 1);
                     &mut *pgmap
                 };
-                pgmap.type_ = bindings::memory_type_MEMORY_DEVICE_GENERIC;
+                pgmap.type_ = match page_type {
+                    PageType::Generic => bindings::memory_type_MEMORY_DEVICE_GENERIC,
+                    PageType::FsDax => bindings::memory_type_MEMORY_DEVICE_FS_DAX,
+                };
                 pgmap.ops = operations;
                 pgmap.owner = owner;
                 pgmap.nr_range = 1;
                 // SAFETY: With one range C uses this member of the union.
-                unsafe { *pgmap.__bindgen_anon_1.range.as_mut() = range };
+                unsafe { *pgmap.__bindgen_anon_1.range.as_mut() = span.range };
+                if let Some(altmap) = span.altmap {
+                    pgmap.altmap = altmap;
+                    pgmap.flags |= bindings::PGMAP_ALTMAP_VALID;
+                }
                 Ok::<(), Error>(())
             }),
             base: {
@@ -118,32 +203,25 @@ impl PageMap {
                 // SAFETY: `pgmap` is pinned and set up as mm/memremap.c wants it.
                 let base = from_err_ptr(unsafe { bindings::memremap_pages(pgmap, node) })?;
 
-                NonNull::new(base.cast()).ok_or(ENOMEM)?
+                // By the invariants of `Span` that is within what was mapped.
+                NonNull::new(base.cast::<u8>().wrapping_add(span.head())).ok_or(ENOMEM)?
             },
             memory: {
                 // SAFETY: The memory was just mapped. With SPARSEMEM_VMEMMAP, which helpers.c insists
                 // on, the pages are an array.
-                NonNull::new(unsafe { bindings::pfn_to_page(first.0) }).ok_or(ENOMEM)?
+                NonNull::new(unsafe { bindings::pfn_to_page(span.first.0) }).ok_or(ENOMEM)?
             },
-            first,
-            pages,
+            first: span.first,
+            pages: span.pages,
+            page_type,
             largest,
             mapped: AtomicBool::new(true),
             _: {
-                // SAFETY: All fields are initialised.
-                unsafe { this.as_ref() }.assemble(inode);
+                if *page_type == PageType::Generic {
+                    // SAFETY: All fields are initialised.
+                    unsafe { this.as_ref() }.assemble(inode);
+                }
             },
-        })
-    }
-
-    fn range(first: Pfn, pages: usize) -> Result<bindings::range> {
-        let start = PageOffset(first.0).to_bytes().ok_or(EINVAL)?;
-        let len = PageOffset(pages).to_bytes().ok_or(EINVAL)?;
-        let last = len.checked_sub(1).ok_or(EINVAL)?;
-
-        Ok(bindings::range {
-            start,
-            end: start.checked_add(last).ok_or(EINVAL)?,
         })
     }
 
@@ -163,6 +241,12 @@ impl PageMap {
     #[inline]
     pub fn first(&self) -> Pfn {
         self.first
+    }
+
+    /// Who may map the pages.
+    #[inline]
+    pub(crate) fn page_type(&self) -> PageType {
+        self.page_type
     }
 
     /// The largest order that a folio may have.
@@ -279,10 +363,15 @@ impl PageMap {
         fields.__bindgen_anon_2.index = index;
     }
 
-    /// The first frame whose folio somebody still maps or pins.
+    /// The first frame whose folio somebody still maps or pins, or a file has. Looks at each folio.
     pub(crate) fn busy(&self) -> Option<Pfn> {
         let mut busy = None;
 
+        if self.page_type == PageType::FsDax {
+            return (self.first.0..self.first.0 + self.pages)
+                .map(Pfn)
+                .find(|pfn| self.is_used(*pfn));
+        }
         self.for_each_folio(|pfn, _| {
             // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
             let folio = unsafe { bindings::pfn_folio(pfn.0) };
@@ -294,10 +383,43 @@ impl PageMap {
         busy
     }
 
+    /// Whether somebody maps or pins a page that is not joined to a folio for good, or a file has it.
+    fn is_used(&self, pfn: Pfn) -> bool {
+        // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
+        let folio = unsafe { bindings::pfn_to_page(pfn.0) }.cast::<bindings::folio>();
+        // SAFETY: As above. A page that is not the head of a folio has the same fields, and a
+        // mapping that is not null (linux/page-flags.h: TAIL_MAPPING). Others change them.
+        let (mapping, share) = unsafe {
+            let fields = &raw const (*folio).__bindgen_anon_1.__bindgen_anon_1;
+
+            (
+                (&raw const (*fields).mapping).read_volatile(),
+                (&raw const (*fields).__bindgen_anon_2.index).read_volatile(),
+            )
+        };
+
+        // fs/dax.c: dax_folio_put clears both when the file lets go of the page.
+        //
+        // SAFETY: As above.
+        !mapping.is_null() || share != 0 || unsafe { bindings::folio_ref_count(folio) } != 0
+    }
+
+    /// Whether the page is in a file that is not of `inode`. Valid while mapped.
+    pub(crate) fn is_of_another(&self, pfn: Pfn, inode: &Inode) -> bool {
+        // SAFETY: The caller's page is mapped.
+        let folio = unsafe { bindings::pfn_folio(pfn.0) };
+        // SAFETY: As above. Others change it.
+        let mapping = unsafe {
+            (&raw const (*folio).__bindgen_anon_1.__bindgen_anon_1.mapping).read_volatile()
+        };
+
+        !mapping.is_null() && mapping != inode.mapping()
+    }
+
     /// Waits until nobody maps or pins a page, and unmaps the memory. The first call does it, any
     /// other returns at once. May sleep for ever: `waiting` is called with the offset of a busy
     /// page about every ten seconds, to tell who is to blame; `idle` when there is none left, and
-    /// the memory still mapped.
+    /// the memory still mapped. `settle` is called before each look, to let go of pages.
     ///
     /// `memunmap_pages` itself does not wait for pins (mm/memremap.c: GUP takes no reference of the
     /// page map), it would free struct pages that are in use.
@@ -306,7 +428,12 @@ impl PageMap {
     ///
     /// - Nobody uses `base` or inserts a page any more.
     /// - All mappings of the pages have been removed, and cannot come back.
-    pub(crate) unsafe fn release(&self, mut waiting: impl FnMut(PageOffset), idle: impl FnOnce()) {
+    pub(crate) unsafe fn release(
+        &self,
+        settle: impl Fn(),
+        mut waiting: impl FnMut(PageOffset),
+        idle: impl FnOnce(),
+    ) {
         const POLL: Delta = Delta::from_millis(20);
         const POLLS_PER_REPORT: u32 = 500;
         let mut polls = 0u32;
@@ -314,7 +441,11 @@ impl PageMap {
         if !self.mapped.swap(false, Ordering::AcqRel) {
             return;
         }
-        while let Some(pfn) = self.busy() {
+        loop {
+            settle();
+            let Some(pfn) = self.busy() else {
+                break;
+            };
             if polls % POLLS_PER_REPORT == POLLS_PER_REPORT / 10 {
                 waiting(PageOffset(pfn.0 - self.first.0));
             }
@@ -322,6 +453,15 @@ impl PageMap {
             fsleep(POLL);
         }
         idle();
+        if self.page_type == PageType::Generic {
+            self.forget_mapping();
+        }
+        // SAFETY: `memremap_pages` succeeded, this is the only call, and by this function's
+        // requirements nobody uses the memory.
+        unsafe { bindings::memunmap_pages(self.pgmap.get()) };
+    }
+
+    fn forget_mapping(&self) {
         self.for_each_folio(|pfn, _| {
             // SAFETY: The memory is still mapped.
             let folio = unsafe { bindings::pfn_folio(pfn.0) };
@@ -330,9 +470,6 @@ impl PageMap {
             // so it must not dangle when the inode goes.
             Self::set_mapping(folio, core::ptr::null_mut(), 0);
         });
-        // SAFETY: `memremap_pages` succeeded, this is the only call, and by this function's
-        // requirements nobody uses the memory.
-        unsafe { bindings::memunmap_pages(self.pgmap.get()) };
     }
 
     /// The bytes of the memory.
@@ -347,6 +484,6 @@ impl PinnedDrop for PageMap {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The owner is going away, so there is nobody who could use the memory: a user of
         // it holds a reference of the owner.
-        unsafe { self.release(|_| (), || ()) };
+        unsafe { self.release(|| (), |_| (), || ()) };
     }
 }
