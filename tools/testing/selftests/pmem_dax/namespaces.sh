@@ -187,11 +187,15 @@ test_settings() {
 	claim namespace0.0
 	claim namespace7.0:align=2M
 	claim all:align=1G
-	expect "all:align=1G namespace0.0 namespace7.0" \
+	claim namespace8.0:mode=fsdax:align=2M
+	claim namespace9.0:mode=generic
+	expect "all:align=1G namespace0.0 namespace7.0 namespace8.0:mode=fsdax namespace9.0" \
 		"$(tr '\n' ' ' <"$DRIVERS/pmem_dax/claim" | sed 's/ $//')" "list of claims"
 	claim -all
 	claim -namespace7.0
-	for bad in namespace0.0: namespace0.0:align=4K namespace0.0:1G :align=1G \
+	claim -namespace8.0
+	claim -namespace9.0
+	for bad in namespace0.0:mode=fsdax:align=1G namespace0.0:mode=raw namespace0.0: namespace0.0:align=4K namespace0.0:1G :align=1G \
 		namespace0.0:align=1G: namespace0.0:align=1g; do
 		log_mark
 		refused claim "$bad"
@@ -223,13 +227,14 @@ labels() {
 
 # create_only MODE [SIZE]: a namespace of region1 in that mode. Tells its name.
 create_only() {
-	ndctl create-namespace -r region1 -s "${2:-32M}" -m "$1" |
+	# shellcheck disable=SC2086 # a mode may have options behind it
+	ndctl create-namespace -r region1 -s "${2:-32M}" -m $1 |
 		sed -n 's/.*"dev":"\([^"]*\)".*/\1/p'
 }
 
 # create MODE: the same, but it has no driver and no other personality set up.
 create() {
-	create_only "$1"
+	create_only "$@"
 	unload_all
 	region unbind
 	region bind
@@ -295,8 +300,85 @@ test_sector_mode() {
 	info_block sector
 }
 
-test_fsdax_mode() {
-	info_block fsdax
+# pfn_of NAMESPACE DRIVER: the device by which it is used, when the driver has that. The
+# bus makes it and offers it to drivers when it likes.
+pfn_of() {
+	local i pfn
+
+	for ((i = 0; i < 50; i++)); do
+		pfn=$(cat "$DEVICES/$1/holder")
+		if [ -n "$pfn" ] && [ "$(driver_of "$pfn")" = "$2" ]; then
+			echo "$pfn"
+			return
+		fi
+		sleep 0.1
+	done
+	fail "$1 was not taken by $2 as what its info block says"
+}
+
+# as_nd_pmem NAMESPACE SETTING: what nd_pmem shows as a disk, the driver does too,
+# neither the info block nor the struct pages that are on the media.
+as_nd_pmem() {
+	local pfn node size
+
+	modprobe nd_pmem
+	node=$(node_of "$(pfn_of "$1" nd_pmem)")
+	size=$(blockdev --getsize64 "$node")
+	dd if=/dev/urandom of=/tmp/data bs=1M count=8 status=none
+	dd if=/tmp/data of="$node" bs=1M count=8 conv=fsync status=none
+	unload_all
+	log_mark
+	load "claim=$1$2"
+	pfn=$(pfn_of "$1" pmem_dax)
+	node=$(node_of "$pfn")
+	one_line "$pfn: $node"
+	expect "$size" "$(blockdev --getsize64 "$node")" "size"
+	cmp -n $((8 << 20)) "$node" /tmp/data
+	expect "$MEDIA" "$("$LIB_DIR/mapper" "$node")" "mapping"
+	echo ours | dd of="$node" bs=1M seek=7 conv=fsync status=none
+	echo "$pfn" >"$DRIVERS/pmem_dax/unbind"
+	echo "$pfn" >"$DRIVERS/pmem_dax/bind"
+	expect ours "$(dd if="$node" bs=1M skip=7 status=none | head -n 1)" "contents after binding it again"
+	if [ "$2" = :mode=fsdax ]; then
+		mkfs.ext4 -q -F -b 4096 "$node" 2>/dev/null
+		mount -o dax=always "$node" /mnt
+		umount /mnt
+	fi
+	unload_all
+	modprobe nd_pmem
+	node=$(node_of "$(pfn_of "$1" nd_pmem)")
+	expect "$size" "$(blockdev --getsize64 "$node")" "size that nd_pmem sees"
+	unload_all
+}
+
+# fsdax MAP: of a namespace whose struct pages are there.
+fsdax() {
+	local name
+
+	labels
+	name=$(create "fsdax -M $1" 48M)
+	expect raw "$(cat "$DEVICES/$name/mode")" "what the bus knows of $name"
+	as_nd_pmem "$name" ""
+	as_nd_pmem "$name" :mode=fsdax
+}
+
+test_fsdax_mem() {
+	fsdax mem
+}
+
+test_fsdax_dev() {
+	fsdax dev
+}
+
+# With 4 KiB alignment there may be no room for large folios where they are expected.
+test_fsdax_misaligned() {
+	local name
+
+	labels
+	name=$(create "fsdax -M mem -a 4K" 48M)
+	load "claim=$name"
+	# Its data start at a multiple of 2 MiB though.
+	pfn_of "$name" pmem_dax >/dev/null
 }
 
 test_devdax_mode() {
@@ -304,17 +386,13 @@ test_devdax_mode() {
 }
 
 # One without labels keeps it at the same place.
-test_fsdax_mode_without_labels() {
+test_fsdax_without_labels() {
 	unload_all
 	ndctl create-namespace -f -e namespace2.0 -m fsdax >/dev/null
 	unload_all
 	echo region2 >"$DRIVERS/nd_region/unbind"
 	echo region2 >"$DRIVERS/nd_region/bind"
-	log_mark
-	load claim=namespace2.0
-	expect "" "$(taken)" "taken"
-	one_line fsdax
-	unload_all
+	as_nd_pmem namespace2.0 ""
 	ndctl create-namespace -f -e namespace2.0 -m raw >/dev/null
 	take namespace2.0 >/dev/null
 	expect "namespace2.0" "$(taken)" "taken"
@@ -328,7 +406,9 @@ test_used_by_a_personality() {
 	name=$(create_only fsdax)
 	load "claim=$name"
 	expect "" "$(taken)" "taken"
+	log_mark
 	refused bind "$name"
+	one_line "it is used as $(cat "$DEVICES/$name/holder")"
 }
 
 # A namespace that was never given a size.
@@ -359,5 +439,5 @@ clean_up() {
 # shellcheck disable=SC2086 # a list
 run_tests $ALL namespace1.0 -- nothing_unasked only_the_named not_what_nd_pmem_has all \
 	all_that_are_free seeds bad_names too_long absent_name attribute settings attribute_is_roots \
-	labelled_raw misaligned sector_mode fsdax_mode devdax_mode fsdax_mode_without_labels \
-	used_by_a_personality seed_namespace
+	labelled_raw misaligned sector_mode devdax_mode fsdax_mem fsdax_dev fsdax_misaligned \
+	fsdax_without_labels used_by_a_personality seed_namespace
