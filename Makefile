@@ -14,6 +14,9 @@ help: ## list the targets
 build: ## build pmem_dax.ko for Debian's stock kernel
 	@tools/testing/vm/kmake -q build modules
 
+install: build ## install the module, pmem-dax and its manual page, below DESTDIR if it is set
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install
+
 clean: ## remove what was built
 	@tools/testing/vm/kmake -q clean clean
 	@rm -rf build $(addprefix tools/testing/selftests/,$(links))
@@ -45,4 +48,4 @@ shell: build ## open a shell in a virtual machine, with pmem devices of each kin
 clean-cache: ## remove the build root, which takes five minutes to make again
 	@rm -rf --one-file-system "$${XDG_CACHE_HOME:-$$HOME/.cache}/pmem-dax"
 
-.PHONY: help build clean lint doc host-test check demo bench powercut shell clean-cache
+.PHONY: help build install clean lint doc host-test check demo bench powercut shell clean-cache
