@@ -1,0 +1,294 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# pmem-dax moves a namespace there and back, never while somebody uses it, and says
+# who does; a move that fails changes nothing. (What it does for the next boot is
+# tested with boots: tools/testing/boot.)
+
+# shellcheck source=lib.sh disable=SC1091
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=/dev/null
+. "$LIB_DIR/../kselftest/ktap_helpers.sh"
+
+NVMET=/sys/kernel/config/nvmet/subsystems/test
+FAKES=/tmp/fakes
+
+for TOOL in "$LIB_DIR"/../../../{,../}tools/pmem-dax "$(command -v pmem-dax)"; do
+	[ ! -x "$TOOL" ] || break
+done
+
+# both: the two drivers are there, and nd_pmem has all namespaces.
+both() {
+	unload_all
+	modprobe nd_pmem
+	load
+}
+
+# tool STATUS ARGUMENTS: it must exit so. What it said is in $SAID.
+tool() {
+	local wanted=$1 status=0
+
+	shift
+	SAID=$("$TOOL" "$@" 2>&1) || status=$?
+	[ "$status" = "$wanted" ] || fail "pmem-dax $*: status $status instead of $wanted: $SAID"
+}
+
+# said LINE: as a whole, but for what stands before it.
+said() {
+	grep -qx "\(pmem-dax: \)\?$1" <<<"$SAID" || fail "it did not say '$1': $SAID"
+}
+
+claims() {
+	paste -s -d ' ' "$DRIVERS/pmem_dax/claim"
+}
+
+test_there_and_back() {
+	local sum
+
+	both
+	dd if=/dev/urandom of=/dev/pmem0 bs=1M count=4 status=none
+	sum=$(head -c 4M /dev/pmem0 | md5sum)
+	tool 0 attach namespace0.0
+	said "namespace0.0 is /dev/pmem0 of pmem_dax now"
+	# As ndctl list says it.
+	said ' *"blockdev":"pmem0"'
+	expect pmem_dax "$(driver_of namespace0.0)" driver
+	expect namespace0.0 "$(claims)" claims
+	expect "$sum" "$(head -c 4M /dev/pmem0 | md5sum)" contents
+	tool 0 attach namespace0.0
+	said "pmem_dax has namespace0.0 already"
+	tool 0 detach namespace0.0
+	said "namespace0.0 is /dev/pmem0 of nd_pmem now"
+	expect nd_pmem "$(driver_of namespace0.0)" driver
+	expect "" "$(claims)" claims
+	expect "$sum" "$(head -c 4M /dev/pmem0 | md5sum)" contents
+	tool 0 detach namespace0.0
+	said "nd_pmem has namespace0.0 already"
+}
+
+# They are the driver's affair.
+test_settings() {
+	both
+	tool 1 attach namespace2.0:align=7G
+	expect nd_pmem "$(driver_of namespace2.0)" "driver after a bad setting"
+	expect "" "$(claims)" claims
+	tool 0 attach namespace2.0:align=1G
+	expect namespace2.0:align=1G "$(claims)" claims
+	# None: it stays as it is. The default by name: it does not.
+	tool 0 attach namespace2.0
+	expect namespace2.0:align=1G "$(claims)" claims
+	tool 0 list
+	# That is how the kernel calls memory that it could make struct pages for.
+	said "namespace2.0 *fsdax *64M *pmem_dax *pmem2 *align=1G *no"
+	tool 0 attach namespace2.0:align=2M
+	expect namespace2.0 "$(claims)" claims
+	tool 0 status namespace2.0
+	said "mode: *fsdax"
+	said "size: *67108864 (64M)"
+	said "driver: *pmem_dax"
+	said "disk: */dev/pmem2"
+	said "claimed: *namespace2.0"
+	said "at boot: *not claimed by pmem_dax"
+	said "users: *none"
+	tool 0 detach namespace2.0
+	expect "" "$(claims)" claims
+}
+
+# Taken as one of all, and given back, which takes nothing off the list.
+test_all() {
+	unload_all
+	load claim=all
+	modprobe nd_pmem
+	tool 0 detach namespace2.0
+	expect nd_pmem "$(driver_of namespace2.0)" driver
+	expect all "$(claims)" claims
+	expect pmem_dax "$(driver_of namespace0.0)" "driver of another one"
+}
+
+test_wrong_arguments() {
+	local words
+
+	both
+	for words in "" "list namespace0.0" status "status namespace0.0:align=1G" attach \
+		"attach namespace0.0 namespace2.0" "attach --reboot namespace0.0" \
+		"detach namespace0.0:align=1G" "move namespace0.0"; do
+		# shellcheck disable=SC2086 # words
+		tool 2 $words
+	done
+	for words in pmem0 namespace9.0 namespace0.0/.. /dev/pmem0; do
+		tool 1 attach "$words"
+	done
+	expect nd_pmem "$(driver_of namespace0.0)" driver
+}
+
+# use NODE...: seven partitions, each used in another way; the last is for processes.
+use() {
+	mkfs.ext2 -q "${1}p1"
+	mount "${1}p1" /mnt
+	mkswap "${1}p2" >/dev/null
+	swapon "${1}p2"
+	dmsetup create moves --table "0 8192 linear ${1}p3 0"
+	modprobe loop
+	LOOP=$(losetup -f --show "${1}p4")
+	modprobe nvmet
+	mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
+	mkdir -p $NVMET/namespaces/1
+	echo -n "${1}p5" >$NVMET/namespaces/1/device_path
+	echo 1 >$NVMET/namespaces/1/enable
+}
+
+let_go_all() {
+	umount /mnt
+	swapoff "${1}p2"
+	dmsetup remove moves
+	losetup -d "$LOOP"
+	echo 0 >$NVMET/namespaces/1/enable
+	rmdir $NVMET/namespaces/1 $NVMET
+	modprobe -r nvmet
+}
+
+# processes NODE: those that have it in ways that are hard to find: in another mount
+# namespace, in a mapping without a file, in a thread with files of its own, in an
+# io_uring. Tells their numbers, and ends when its input does.
+processes() {
+	python3 -I -S -c '
+import ctypes, mmap, os, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+name = sys.argv[1].encode()
+libc.syscall.restype = ctypes.c_long
+
+def check(value):
+    if value < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return value
+
+def mounted():
+    check(libc.unshare(0x20000))
+    check(libc.mount(None, b"/", None, 0x44000, None))
+    check(libc.mount(name + b"p7", b"/media", b"ext2", 0, None))
+
+def mapped():
+    # By a name that nobody knows.
+    os.mknod("/tmp/node", 0o600 | 0o60000, os.stat(name + b"p6").st_rdev)
+    fd = os.open("/tmp/node", os.O_RDWR)
+    global memory
+    memory = mmap.mmap(fd, 4096, trackfd=False)
+    os.close(fd)
+    os.unlink("/tmp/node")
+
+def threaded():
+    ready = threading.Event()
+    def run():
+        check(libc.unshare(0x400))
+        os.open(name + b"p6", os.O_RDONLY)
+        ready.set()
+        threading.Event().wait()
+    threading.Thread(target=run, daemon=True).start()
+    ready.wait()
+
+def registered():
+    params = (ctypes.c_ubyte * 120)()
+    ring = check(libc.syscall(425, 1, params))
+    fd = os.open(name + b"p6", os.O_RDONLY)
+    check(libc.syscall(427, ring, 2, (ctypes.c_int * 1)(fd), 1))
+    os.close(fd)
+
+children = []
+for use in mounted, mapped, threaded, registered:
+    out, into = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        use()
+        os.write(into, b"x")
+        threading.Event().wait()
+    assert os.read(out, 1) == b"x"
+    children.append(pid)
+print(*children, flush=True)
+sys.stdin.read()
+for pid in children:
+    os.kill(pid, 9)
+    os.wait()' "$1"
+}
+
+# refuses DRIVER COMMAND: with all that use the disk at the same time.
+refuses() {
+	local pids sectors
+
+	hand_over namespace0.0 "$1"
+	wipefs -q -a /dev/pmem0
+	printf 'size=16MiB\n%.0s' 1 2 3 4 5 6 7 | sfdisk -q --label gpt /dev/pmem0
+	mkfs.ext2 -q /dev/pmem0p7
+	use /dev/pmem0
+	coproc USERS { processes /dev/pmem0; }
+	read -r -t 60 -a pids <&"${USERS[0]}" || fail "the processes failed"
+	tool 3 "$2" namespace0.0
+	said "pmem0p1 is mounted at /mnt"
+	said "the kernel swaps to /dev/pmem0p2"
+	said "pmem0p3 is part of /dev/dm-0"
+	said "pmem0p4 is what /sys/block/loop0/loop/backing_file names"
+	said "pmem0p5 is what $NVMET/namespaces/1/device_path names"
+	said "pmem0p7 is mounted at /media"
+	said "process ${pids[1]} (python3) has pmem0p6 open or mapped"
+	said "process ${pids[2]} (python3) has pmem0p6 open or mapped"
+	said "process ${pids[3]} (python3) has pmem0p6 in an io_uring"
+	said "namespace0.0 stays with $1"
+	expect "$1" "$(driver_of namespace0.0)" driver
+	expect "$([ "$1" = nd_pmem ] || echo namespace0.0)" "$(claims)" claims
+	let_go_all /dev/pmem0
+	eval "exec ${USERS[1]}>&-"
+	wait "$USERS_PID" || true
+	tool 0 "$2" namespace0.0
+}
+
+test_nd_pmem_in_use() {
+	both
+	refuses nd_pmem attach
+}
+
+test_pmem_dax_in_use() {
+	both
+	refuses pmem_dax detach
+}
+
+# fake NAME LINE: what is done before the command of that name that the tool calls.
+fake() {
+	mkdir -p $FAKES
+	printf '#!/bin/sh\n%s\nexec /usr/bin/%s "$@"\n' "$2" "$1" >"$FAKES/$1"
+	chmod +x "$FAKES/$1"
+}
+
+# Between the check and the move nobody can mount it.
+test_mount_meanwhile() {
+	both
+	mkfs.ext2 -q -F /dev/pmem0 16M
+	fake sync 'mount /dev/pmem0 /mnt 2>/dev/null && echo mounted >/tmp/result || echo busy >/tmp/result'
+	PATH=$FAKES:$PATH tool 0 attach namespace0.0
+	expect busy "$(cat /tmp/result)" "mount while it is moved"
+	expect pmem_dax "$(driver_of namespace0.0)" driver
+	rm -r $FAKES /tmp/result
+}
+
+# The new driver does not want it, as its claim is gone at the last moment.
+test_goes_back() {
+	both
+	fake readlink "[ -e $DEVICES/namespace0.0/driver ] || echo -namespace0.0 >$DRIVERS/pmem_dax/claim"
+	PATH=$FAKES:$PATH tool 1 attach namespace0.0 2>/dev/null
+	said "nd_pmem has it again: nothing was changed"
+	expect nd_pmem "$(driver_of namespace0.0)" driver
+	expect "" "$(claims)" claims
+	rm -r $FAKES
+}
+
+# In another mode it is somebody's data.
+test_not_raw() {
+	both
+	ndctl create-namespace -f -e namespace2.0 -m fsdax >/dev/null
+	tool 1 attach namespace2.0
+	said "namespace2.0 is not used raw but by pfn2.[01]; see: .*"
+	tool 0 list
+	said "namespace2.0 *fsdax *[0-9.]*M *nd_pmem *pmem2 *no *no"
+	ndctl create-namespace -f -e namespace2.0 -m raw >/dev/null
+}
+
+run_tests namespace0.0 namespace2.0 -- there_and_back settings all wrong_arguments \
+	nd_pmem_in_use pmem_dax_in_use mount_meanwhile goes_back not_raw
