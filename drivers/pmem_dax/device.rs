@@ -26,7 +26,10 @@ use kernel::{
     },
     new_mutex,
     prelude::*,
-    str::CString,
+    str::{
+        kstrtobool_bytes,
+        CString, //
+    },
     sync::{
         Arc,
         ArcBorrow,
@@ -36,6 +39,10 @@ use kernel::{
 use kernel_ext::{
     badblocks::Badblocks,
     block::{
+        attribute::{
+            Attribute,
+            Group, //
+        },
         bio::Bio,
         disk,
         node::{
@@ -255,7 +262,69 @@ impl FileOperations for Device {
     }
 }
 
+impl Device {
+    fn show_mode(&self) -> Result<CString> {
+        CString::try_from_fmt(fmt!("{}", self.mode.name()))
+    }
+
+    fn show_mappings(&self) -> Result<CString> {
+        CString::try_from_fmt(fmt!("{}", self.mappings.all()))
+    }
+
+    fn show_pinned(&self) -> Result<CString> {
+        let pinned = self.dax.enter().ok_or(ENODEV)?.pinned();
+
+        CString::try_from_fmt(fmt!("{}", pinned))
+    }
+
+    fn show_write_cache(&self) -> Result<CString> {
+        CString::try_from_fmt(fmt!("{}", u8::from(self.dax.has_write_cache())))
+    }
+
+    /// The marks of what was stored stay, so nothing is lost if it is switched on again.
+    fn store_write_cache(&self, text: &[u8]) -> Result {
+        self.dax.set_write_cache(kstrtobool_bytes(text)?);
+        Ok(())
+    }
+}
+
 impl disk::Operations for Device {
+    const ATTRIBUTES: [Group<Self>; 2] = [
+        // As that of nd_pmem.
+        Group {
+            name: c"dax",
+            attributes: [
+                Some(Attribute {
+                    name: c"write_cache",
+                    show: Self::show_write_cache,
+                    store: Some(Self::store_write_cache),
+                }),
+                None,
+                None,
+            ],
+        },
+        Group {
+            name: c"pmem_dax",
+            attributes: [
+                Some(Attribute {
+                    name: c"mode",
+                    show: Self::show_mode,
+                    store: None,
+                }),
+                Some(Attribute {
+                    name: c"mappings",
+                    show: Self::show_mappings,
+                    store: None,
+                }),
+                Some(Attribute {
+                    name: c"pinned",
+                    show: Self::show_pinned,
+                    store: None,
+                }),
+            ],
+        },
+    ];
+
     fn submit_bio(&self, bio: Bio) {
         io::submit(self, bio);
     }
@@ -398,6 +467,14 @@ impl Mappings {
         if let Some(count) = self.count(partition) {
             count.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+
+    /// How many there are.
+    fn all(&self) -> u64 {
+        self.counts
+            .iter()
+            .map(|count| u64::from(count.load(Ordering::Relaxed)))
+            .sum()
     }
 
     /// Whether there is none at all.

@@ -2,6 +2,7 @@
 
 //! The block layer, as far as a driver without a request queue needs it.
 
+pub mod attribute;
 pub mod bio;
 pub mod disk;
 pub mod node;

@@ -589,6 +589,11 @@ pub struct Alive<'a, T: Operations> {
 }
 
 impl<T: Operations> Alive<'_, T> {
+    /// How many pages somebody pins, or uses for a moment, beside mapping them. Looks at each folio.
+    pub fn pinned(&self) -> usize {
+        self.device.pages.pinned()
+    }
+
     /// Whether somebody maps or pins a page. Looks at each folio.
     pub fn is_busy(&self) -> bool {
         match self.device.pages.page_type() {

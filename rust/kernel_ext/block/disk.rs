@@ -7,7 +7,13 @@
 use crate::{
     badblocks::Badblocks,
     bindings,
-    block::bio::Bio,
+    block::{
+        attribute::{
+            self,
+            Group, //
+        },
+        bio::Bio, //
+    },
     dax::Host,
     module::THIS_MODULE,
     units::{
@@ -140,6 +146,9 @@ impl Drop for Minors {
 /// The operations of a disk. The implementor is the disk's data, and lives until nobody has the
 /// disk open any more, which may be long after the disk was removed.
 pub trait Operations: Send + Sync + Sized + 'static {
+    /// What there is in sysfs for it.
+    const ATTRIBUTES: [Group<Self>; 2];
+
     /// Handles a bio. Called only while the disk is registered. May sleep.
     fn submit_bio(&self, bio: Bio);
 
@@ -261,7 +270,9 @@ impl<T: Operations> Registration<T> {
         }
         .and_then(|()| {
             // SAFETY: As above; `parent` is bound.
-            to_result(unsafe { bindings::device_add_disk(parent, disk.as_ptr(), ptr::null_mut()) })
+            to_result(unsafe {
+                bindings::device_add_disk(parent, disk.as_ptr(), attribute::groups::<T>())
+            })
         });
         if added.is_err() {
             // SAFETY: As above. It does nothing if there is none.

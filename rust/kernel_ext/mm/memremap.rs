@@ -15,7 +15,10 @@ use crate::{
     }, //
 };
 use core::{
-    ptr::NonNull,
+    ptr::{
+        self,
+        NonNull, //
+    },
     sync::atomic::{
         AtomicBool,
         Ordering, //
@@ -381,6 +384,45 @@ impl PageMap {
             }
         });
         busy
+    }
+
+    /// How many references folios have that are not from mappings: one for each page that is pinned.
+    /// Others change them meanwhile.
+    pub(crate) fn pinned(&self) -> usize {
+        let mut pinned = 0;
+        let mut count = |pfn: Pfn, idle: c_int| {
+            // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
+            let folio = unsafe { bindings::pfn_folio(pfn.0) };
+            // SAFETY: As above.
+            let (references, mappings) = unsafe {
+                (
+                    bindings::folio_ref_count(folio),
+                    bindings::folio_mapcount(folio),
+                )
+            };
+
+            pinned += usize::try_from(references - idle - mappings).unwrap_or(0);
+        };
+
+        match self.page_type {
+            PageType::Generic => self.for_each_folio(|pfn, _| count(pfn, 1)),
+            PageType::FsDax => (self.first.0..self.first.0 + self.pages)
+                .map(Pfn)
+                .filter(|pfn| self.is_head(*pfn))
+                .for_each(|pfn| count(pfn, 0)),
+        }
+        pinned
+    }
+
+    /// Whether a page is the first one of its folio.
+    fn is_head(&self, pfn: Pfn) -> bool {
+        // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
+        unsafe {
+            ptr::eq(
+                bindings::pfn_folio(pfn.0),
+                bindings::pfn_to_page(pfn.0).cast(),
+            )
+        }
     }
 
     /// Whether somebody maps or pins a page that is not joined to a folio for good, or a file has it.

@@ -240,6 +240,25 @@ TEST_F(flushes, fsync)
 	EXPECT_SEEN(TOUCHED " flush", fsync(self->fd));
 }
 
+/* The administrator says that the caches are written back anyway. Nothing is forgotten by that. */
+TEST_F(flushes, write_cache)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/dax/write_cache", self->path + 5);
+	touch_chunks(self->map);
+	ASSERT_EQ(0, write_line(path, "0"));
+	EXPECT_SEEN("flush", fsync(self->fd));
+	EXPECT_SEEN("flush", msync(self->map, variant->size, MS_SYNC));
+	ASSERT_EQ(0, write_line(path, "1"));
+	EXPECT_SEEN(TOUCHED " flush", fsync(self->fd));
+	ASSERT_EQ(0, write_line(path, "0"));
+	munmap(self->map, variant->size);
+	EXPECT_SEEN("flush", close(self->fd));
+	self->fd = -1;
+	ASSERT_EQ(0, write_line(path, "1"));
+}
+
 /* Whoever has it open can make durable what others stored. */
 TEST_F(flushes, fsync_after_munmap)
 {

@@ -83,10 +83,73 @@ test_numbers_return() {
 	done
 }
 
+# Those that a disk of nd_pmem has too, if it has direct access: here the legacy one.
+test_dax() {
+	local theirs word
+
+	hand_over namespace2.0 nd_pmem
+	theirs=$(cd /sys/block/pmem2/dax && stat -c "%A %n" -- * && grep '' -- *)
+	take namespace0.0 namespace2.0 >/dev/null
+	expect "$theirs" "$(cd /sys/block/pmem2/dax && stat -c "%A %n" -- * && grep '' -- *)" "dax"
+	for word in 0 1 n y off on; do
+		echo "$word" >$DISK/dax/write_cache
+		case $word in
+		0 | n | off) expect 0 "$(cat $DISK/dax/write_cache)" "write_cache after $word" ;;
+		*) expect 1 "$(cat $DISK/dax/write_cache)" "write_cache after $word" ;;
+		esac
+	done
+	refused eval "echo 2 >$DISK/dax/write_cache"
+	refused eval "echo >$DISK/dax/write_cache"
+	expect 1 "$(cat $DISK/dax/write_cache)" "write_cache"
+}
+
+# numbers_are MAPPINGS PINNED
+numbers_are() {
+	expect "$1 $2" "$(cat $DISK/pmem_dax/mappings) $(cat $DISK/pmem_dax/pinned)" \
+		"mappings and pinned pages"
+}
+
+test_use() {
+	local mode
+
+	for mode in generic fsdax; do
+		take "namespace0.0:mode=$mode" >/dev/null
+		expect "$mode" "$(cat $DISK/pmem_dax/mode)" "mode"
+		numbers_are 0 0
+		hold /dev/pmem0
+		numbers_are 1 0
+		let_go
+		numbers_are 0 0
+		refused eval "echo 1 >$DISK/pmem_dax/mappings"
+	done
+}
+
+# The pages of a pipe are pinned one by one, whatever maps them.
+test_pinned() {
+	local mode
+
+	for mode in generic fsdax; do
+		take "namespace0.0:mode=$mode" >/dev/null
+		perl -e '
+			open(my $disk, "+<", "/dev/pmem0") or die;
+			# mmap(length 2 MiB, read and write, shared); vmsplice of 3 pages.
+			my $map = syscall(9, 0, 2 << 20, 3, 1, fileno($disk), 0);
+			pipe(my $out, my $in) or die;
+			my $vector = pack("QQ", $map, 3 * 4096);
+			syscall(278, fileno($in), $vector, 1, 0) == 3 * 4096 or die "vmsplice: $!";
+			system("cat /sys/block/pmem0/pmem_dax/pinned; cat /sys/block/pmem0/pmem_dax/mappings");
+			syscall(11, $map, 2 << 20);
+			system("cat /sys/block/pmem0/pmem_dax/pinned; cat /sys/block/pmem0/pmem_dax/mappings");
+			sysread($out, my $data, 3 * 4096) == 3 * 4096 or die;' >/tmp/pinned
+		expect "3 1 3 0" "$(paste -sd ' ' /tmp/pinned)" "pinned and mappings, mapped and not"
+		numbers_are 0 0
+	done
+}
+
 test_ndctl_list() {
 	take namespace0.0 >/dev/null
 	ndctl list -n namespace0.0 | grep -q '"blockdev":"pmem0"'
 }
 
 run_tests namespace0.0 namespace2.0 namespace3.0 -- nfit legacy virtio values numbers \
-	numbers_return ndctl_list
+	numbers_return dax use pinned ndctl_list
