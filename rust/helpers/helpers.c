@@ -52,16 +52,6 @@ struct folio *pmem_helper_pfn_folio(unsigned long pfn)
 	return pfn_folio(pfn);
 }
 
-void pmem_helper___ClearPageReserved(struct page *page)
-{
-	__ClearPageReserved(page);
-}
-
-void pmem_helper_set_page_count(struct page *page, int count)
-{
-	set_page_count(page, count);
-}
-
 void pmem_helper_get_page(struct page *page)
 {
 	get_page(page);

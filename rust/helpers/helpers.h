@@ -35,8 +35,6 @@ void pmem_helper_zone_device_folio_init(struct folio *folio,
 struct page *pmem_helper_pfn_to_page(unsigned long pfn);
 void *pmem_helper_page_address(struct page *page);
 struct folio *pmem_helper_pfn_folio(unsigned long pfn);
-void pmem_helper___ClearPageReserved(struct page *page);
-void pmem_helper_set_page_count(struct page *page, int count);
 void pmem_helper_get_page(struct page *page);
 int pmem_helper_folio_ref_count(const struct folio *folio);
 int pmem_helper_folio_mapcount(const struct folio *folio);

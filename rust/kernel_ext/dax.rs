@@ -255,6 +255,11 @@ impl<T: Operations> Device<T> {
     ///
     /// `EBUSY` if somebody pins a page of it.
     pub fn settle(&self) -> Result {
+        self.pages.lend();
+        self.take_back()
+    }
+
+    fn take_back(&self) -> Result {
         match self.pages.page_type() {
             PageType::Generic => Ok(()),
             PageType::FsDax => self.inode.break_layout().map_err(|_| EBUSY),
@@ -350,7 +355,7 @@ impl<T: Operations> Device<T> {
         };
 
         // Those of our own mappings are let go of, so that they do not look busy.
-        let _ = self.settle();
+        let _ = self.take_back();
         // Asked before: what a pin stores that goes meanwhile may come too late for the first call.
         let busy = self.pages.busy().is_some();
 
@@ -362,7 +367,7 @@ impl<T: Operations> Device<T> {
         };
         // Whether somebody pins a page is asked after.
         let settle = || {
-            let _ = self.settle();
+            let _ = self.take_back();
         };
         // SAFETY: The device is dead, and killed and waited for after, so there is no `Alive` but
         // ours and no `Table`, of which all users of the memory need one; the mappings were removed.
@@ -598,7 +603,7 @@ impl<T: Operations> Alive<'_, T> {
     pub fn is_busy(&self) -> bool {
         match self.device.pages.page_type() {
             PageType::Generic => self.device.pages.busy().is_some(),
-            PageType::FsDax => self.device.settle().is_err(),
+            PageType::FsDax => self.device.take_back().is_err(),
         }
     }
 
@@ -680,6 +685,8 @@ impl<T: Operations> Table<'_, T> {
     /// memory is then until [`Device::settle`]. For pages that file systems may map too.
     pub fn map_by_entries(&self, fault: Fault<'_>) -> Outcome {
         let order = fault.order();
+
+        self.device.pages.lend();
 
         // SAFETY: The fault is that of a VMA whose file is of the inode, which is DAX; who truncates
         // it has to exclude `Table`s. There is nothing to sync after the fault.

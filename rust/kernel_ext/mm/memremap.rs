@@ -140,6 +140,8 @@ pub struct PageMap {
     first: Pfn,
     pages: usize,
     page_type: PageType,
+    // Whether anybody may ever have used a page: to look at each takes long.
+    lent: AtomicBool,
     largest: Order,
     mapped: AtomicBool,
 }
@@ -217,6 +219,7 @@ impl PageMap {
             first: span.first,
             pages: span.pages,
             page_type,
+            lent: AtomicBool::new(false),
             largest,
             mapped: AtomicBool::new(true),
             _: {
@@ -250,6 +253,12 @@ impl PageMap {
     #[inline]
     pub(crate) fn page_type(&self) -> PageType {
         self.page_type
+    }
+
+    /// Says that from now on somebody may use pages, if those are of `FsDax`: a process by a mapping of
+    /// the driver's, or a file system, of which each has the disk alone.
+    pub(crate) fn lend(&self) {
+        self.lent.store(true, Ordering::Release);
     }
 
     /// The largest order that a folio may have.
@@ -326,17 +335,19 @@ impl PageMap {
             let folio = unsafe { bindings::pfn_folio(pfn.0) };
 
             for i in 0..order.pages() {
-                // SAFETY: As above. mm/mm_init.c marks all pages of ZONE_DEVICE so, but these are
-                // counted like those of RAM. VFIO would pin them and, taking them for MMIO, never
-                // unpin them (drivers/vfio/vfio_iommu_type1.c: put_pfn).
-                unsafe { bindings::__ClearPageReserved(bindings::pfn_to_page(pfn.0 + i)) };
+                // SAFETY: By the type's invariants the pages are an array. Nobody else knows them.
+                let page = unsafe { &mut *self.memory.add(pfn.0 - self.first.0 + i).as_ptr() };
+
+                // mm/mm_init.c marks all pages of ZONE_DEVICE so, but these are counted like those of
+                // RAM. VFIO would pin them and, taking them for MMIO, never unpin them
+                // (drivers/vfio/vfio_iommu_type1.c: put_pfn).
+                page.flags.f &= !(1 << bindings::pageflags_PG_reserved);
+                if order != Order::Pte {
+                    // It starts GENERIC pages with a count of 1, and zone_device_page_init wants 0.
+                    page._refcount.counter = 0;
+                }
             }
             if order != Order::Pte {
-                for i in 0..order.pages() {
-                    // SAFETY: As above. mm/mm_init.c starts GENERIC pages with a count of 1, and
-                    // zone_device_page_init wants 0.
-                    unsafe { bindings::set_page_count(bindings::pfn_to_page(pfn.0 + i), 0) };
-                }
                 // SAFETY: As above; the pages are physically contiguous and aligned.
                 unsafe { bindings::zone_device_folio_init(folio, self.pgmap.get(), order.order()) };
                 // SAFETY: zone_device_page_init returns it locked.
@@ -371,6 +382,9 @@ impl PageMap {
         let mut busy = None;
 
         if self.page_type == PageType::FsDax {
+            if !self.lent.load(Ordering::Acquire) {
+                return None;
+            }
             return (self.first.0..self.first.0 + self.pages)
                 .map(Pfn)
                 .find(|pfn| self.is_used(*pfn));
