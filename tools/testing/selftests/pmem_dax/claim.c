@@ -106,6 +106,111 @@ TEST_F(claim, mapped_then_swap)
 	EXPECT_EQ(0, swapoff(node));
 }
 
+/* Device mapper and md hold what they are made of, as long as they are there. */
+#define DM_CREATE	"dmsetup create --noudevsync claim --table \"0 131072 linear %s 0\" 2>/dev/null"
+#define DM_REMOVE	"dmsetup remove --noudevsync --retry claim"
+#define MD_CREATE	"mdadm --create /dev/md0 --run --level=1 --raid-devices=2 " \
+			"--metadata=1.2 %s missing >/dev/null"
+#define MD_STOP		"mdadm --stop /dev/md0 2>/dev/null && mdadm --zero-superblock %s"
+
+TEST_F(claim, device_mapper)
+{
+	ASSERT_MAPPED();
+	EXPECT_NE(0, shell(DM_CREATE, node));
+	munmap(self->map, 2 * SZ_2M);
+	ASSERT_EQ(0, shell(DM_CREATE, node));
+	EXPECT_EQ(EBUSY, shared_errno(self->fd));
+	EXPECT_EQ(EBUSY, map_errno(self->fd, PROT_READ, MAP_PRIVATE, 0));
+	ASSERT_EQ(0, shell(DM_REMOVE));
+	EXPECT_EQ(0, shared_errno(self->fd));
+}
+
+TEST_F(claim, md)
+{
+	ASSERT_MAPPED();
+	EXPECT_NE(0, shell(MD_CREATE, node));
+	EXPECT_NE(0, access("/sys/block/md0/md/dev-pmem0", F_OK));
+	munmap(self->map, 2 * SZ_2M);
+	ASSERT_EQ(0, shell(MD_CREATE, node));
+	EXPECT_EQ(EBUSY, shared_errno(self->fd));
+	EXPECT_EQ(EBUSY, map_errno(self->fd, PROT_READ, MAP_PRIVATE, 0));
+	ASSERT_EQ(0, shell(MD_STOP, node));
+	EXPECT_EQ(0, shared_errno(self->fd));
+}
+
+/*
+ * Who only looks what is on the device is not kept out by a mapping, sees what it stores, and
+ * leaves nothing in the page cache.
+ */
+#define UDEV_FINDS_IT	"udevadm test-builtin blkid /sys/block/%s 2>/dev/null | " \
+			"grep -q ID_FS_LABEL=mapped"
+
+TEST_F(claim, mapped_then_probed)
+{
+	const size_t length = 64 * SZ_1M;
+	char *image, *map;
+	int file, i;
+
+	ASSERT_EQ(0, shell("wipefs -qa %s", node));
+	ASSERT_EQ(0, shell("truncate -s 64M /tmp/image && mkfs.ext4 -q -F -L mapped /tmp/image"));
+	file = open("/tmp/image", O_RDONLY | O_CLOEXEC);
+	image = mmap(NULL, length, PROT_READ, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, image);
+	map = map_shared(self->fd, length, 0);
+	ASSERT_NE(MAP_FAILED, map);
+
+	for (i = 0; i < 2; i++) {
+		memset(map, 0, length);
+		EXPECT_EQ(2, shell("blkid -p %s", node));
+		EXPECT_EQ(1, shell(UDEV_FINDS_IT, node + strlen("/dev/")));
+		/* A file system made through the mapping. */
+		memcpy(map, image, length);
+		EXPECT_EQ(0, shell("blkid -p %s | grep -q LABEL=.mapped", node));
+		EXPECT_EQ(0, shell(UDEV_FINDS_IT, node + strlen("/dev/")));
+		EXPECT_EQ(0, cached_pages(self->fd));
+	}
+	munmap(map, length);
+	ASSERT_EQ(0, mount(node, "/mnt", "ext4", 0, NULL));
+	EXPECT_EQ(0, shell("echo content >/mnt/file"));
+	ASSERT_EQ(0, umount("/mnt"));
+	/* And with the mapping again its file is there. */
+	map = map_shared(self->fd, length, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_NE(NULL, memmem(map, length, "content\n", 8));
+	munmap(map, length);
+	munmap(image, length);
+	close(file);
+}
+
+/* A table that was stored through a mapping counts when it is read. */
+TEST_F(claim, table_through_mapping)
+{
+	const size_t length = 16 * SZ_1M;
+	char *image, *map;
+	int file;
+
+	ASSERT_EQ(0, shell("truncate -s $(blockdev --getsize64 %s) /tmp/table", node));
+	ASSERT_EQ(0, shell("parted -s /tmp/table mklabel msdos mkpart primary 2M 10M"));
+	file = open("/tmp/table", O_RDONLY | O_CLOEXEC);
+	image = mmap(NULL, length, PROT_READ, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, image);
+	map = map_shared(self->fd, length, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	memcpy(map, image, length);
+	EXPECT_NE(0, shell("blockdev --rereadpt %s 2>/dev/null", node));
+	munmap(map, length);
+	ASSERT_EQ(0, shell("blockdev --rereadpt %s", node));
+	EXPECT_EQ(0, shell("[ $(blockdev --getsize64 %sp1) = $((8 << 20)) ]", node));
+	map = map_shared(self->fd, length, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	memset(map, 0, SZ_4K);
+	munmap(map, length);
+	ASSERT_EQ(0, shell("blockdev --rereadpt %s", node));
+	EXPECT_NE(0, shell("[ -e %sp1 ]", node));
+	munmap(image, length);
+	close(file);
+}
+
 TEST_F(claim, mapped_then_partitions_read)
 {
 	ASSERT_MAPPED();
