@@ -46,22 +46,22 @@ test_there_and_back() {
 	local sum
 
 	both
-	dd if=/dev/urandom of=/dev/pmem0 bs=1M count=4 status=none
-	sum=$(head -c 4M /dev/pmem0 | md5sum)
+	dd if=/dev/urandom of=/dev/pmem0 bs=1M count=1 status=none
+	sum=$(head -c 1M /dev/pmem0 | md5sum)
 	tool 0 attach namespace0.0
 	said "namespace0.0 is /dev/pmem0 of pmem_dax now"
 	# As ndctl list says it.
 	said ' *"blockdev":"pmem0"'
 	expect pmem_dax "$(driver_of namespace0.0)" driver
 	expect namespace0.0 "$(claims)" claims
-	expect "$sum" "$(head -c 4M /dev/pmem0 | md5sum)" contents
+	expect "$sum" "$(head -c 1M /dev/pmem0 | md5sum)" contents
 	tool 0 attach namespace0.0
 	said "pmem_dax has namespace0.0 already"
 	tool 0 detach namespace0.0
 	said "namespace0.0 is /dev/pmem0 of nd_pmem now"
 	expect nd_pmem "$(driver_of namespace0.0)" driver
 	expect "" "$(claims)" claims
-	expect "$sum" "$(head -c 4M /dev/pmem0 | md5sum)" contents
+	expect "$sum" "$(head -c 1M /dev/pmem0 | md5sum)" contents
 	tool 0 detach namespace0.0
 	said "nd_pmem has namespace0.0 already"
 }
@@ -90,8 +90,6 @@ test_settings() {
 	said "claimed: *namespace2.0"
 	said "at boot: *not claimed by pmem_dax"
 	said "users: *none"
-	tool 0 detach namespace2.0
-	expect "" "$(claims)" claims
 }
 
 # Taken as one of all, and given back, which takes nothing off the list.
@@ -109,13 +107,13 @@ test_wrong_arguments() {
 	local words
 
 	both
-	for words in "" "list namespace0.0" status "status namespace0.0:align=1G" attach \
+	for words in "" "list namespace0.0" "status namespace0.0:align=1G" attach \
 		"attach namespace0.0 namespace2.0" "attach --reboot namespace0.0" \
-		"detach namespace0.0:align=1G" "move namespace0.0"; do
+		"detach namespace0.0:align=1G"; do
 		# shellcheck disable=SC2086 # words
 		tool 2 $words
 	done
-	for words in pmem0 namespace9.0 namespace0.0/.. /dev/pmem0; do
+	for words in pmem0 namespace9.0 namespace0.0/..; do
 		tool 1 attach "$words"
 	done
 	expect nd_pmem "$(driver_of namespace0.0)" driver
@@ -215,8 +213,7 @@ refuses() {
 	local pids sectors
 
 	hand_over namespace0.0 "$1"
-	wipefs -q -a /dev/pmem0
-	printf 'size=16MiB\n%.0s' 1 2 3 4 5 6 7 | sfdisk -q --label gpt /dev/pmem0
+	printf 'size=16MiB\n%.0s' 1 2 3 4 5 6 7 | sfdisk -q -w always --label gpt /dev/pmem0
 	mkfs.ext2 -q /dev/pmem0p7
 	use /dev/pmem0
 	coproc USERS { processes /dev/pmem0; }
@@ -237,7 +234,6 @@ refuses() {
 	let_go_all /dev/pmem0
 	eval "exec ${USERS[1]}>&-"
 	wait "$USERS_PID" || true
-	tool 0 "$2" namespace0.0
 }
 
 test_nd_pmem_in_use() {
@@ -248,6 +244,7 @@ test_nd_pmem_in_use() {
 test_pmem_dax_in_use() {
 	both
 	refuses pmem_dax detach
+	tool 0 detach namespace0.0
 }
 
 # fake NAME LINE: what is done before the command of that name that the tool calls.
