@@ -5,6 +5,7 @@
 use crate::{
     claim::{
         Mode,
+        Printable,
         Settings, //
     },
     dirty::DirtyChunks,
@@ -14,12 +15,15 @@ use crate::{
     mapping,
     poison::Media, //
 };
-use core::sync::atomic::{
-    AtomicU32,
-    Ordering, //
+use core::{
+    mem,
+    sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    },
 };
 use kernel::{
-    device as kernel_device,
+    device as kernel_device, fmt,
     iov::{
         IovIterDest,
         IovIterSource, //
@@ -74,6 +78,7 @@ use kernel_ext::{
     },
     nvdimm::Region,
     ratelimit::RateLimit,
+    task::Process,
     units::ByteRange, //
 };
 
@@ -90,9 +95,8 @@ pub(crate) struct Device {
     pub(crate) dirty: DirtyChunks,
     pub(crate) mappings: Mappings,
     pub(crate) order: TouchOrder,
-    // Have references of `self`: see `with_file`.
     #[pin]
-    files: Mutex<Option<Files>>,
+    users: Mutex<Users>,
     #[pin]
     pub(crate) log: RateLimit,
 }
@@ -124,22 +128,17 @@ impl Device {
                     Mode::FsDax => PageType::FsDax,
                 },
                 settings.align,
-                Media::new(geometry, region),
+                region,
+                Media::new(geometry),
             ),
             mode: settings.mode,
             synchronous,
             dirty,
             mappings,
             order: TouchOrder::new(),
-            files <- new_mutex!(None, "pmem_dax files"),
+            users <- new_mutex!(Users::default(), "pmem_dax users"),
             log <- RateLimit::new(),
         }))
-    }
-
-    /// What flushes the memory.
-    #[inline]
-    pub(crate) fn region(&self) -> &Region {
-        &self.dax.data().region
     }
 
     /// The name of the disk.
@@ -157,8 +156,9 @@ impl Device {
         node: Node<'_>,
         f: impl FnOnce(&BackingFile) -> R,
     ) -> Result<R> {
-        let mut slot = this.files.lock();
-        let files = match &mut *slot {
+        let mut guard = this.users.lock();
+        let users = &mut *guard;
+        let files = match &mut users.files {
             Some(files) => files,
             empty => empty.insert(Files {
                 all: File::new(this.dax.inode(), &this.name, this.into())?,
@@ -171,6 +171,7 @@ impl Device {
             _ => {
                 let file = files.all.back(node)?;
 
+                users.mappers.add(Process::current());
                 Ok(f(&files.last.insert((node.id(), file)).1))
             }
         }
@@ -196,13 +197,14 @@ impl Device {
             },
             |page| {
                 pr_warn!(
-                    "{}: waiting for page {:#x}, which {}\n",
+                    "{}: waiting for page {:#x}, which {}; mapped last by {}\n",
                     self.name(),
                     page.0,
                     match self.mode {
                         Mode::Generic => "is pinned: close the files that have it (io_uring buffers, RDMA, VFIO)",
                         Mode::FsDax => "is pinned, or in a file: close the files that have it, and unmount the file system",
-                    }
+                    },
+                    self.users.lock().mappers
                 );
             },
         );
@@ -224,7 +226,7 @@ impl Device {
         if let Some(all) = self.dax.data().geometry.all() {
             self.write_back(alive, all);
         }
-        self.region().flush(alive)
+        alive.provider().flush(alive)
     }
 
     /// The same, unless the device was removed: that was the end of it. May sleep.
@@ -246,6 +248,14 @@ impl Device {
     }
 }
 
+/// Who uses a disk by mapping it.
+#[derive(Default)]
+struct Users {
+    // Has references of the device: see `Device::with_file`.
+    files: Option<Files>,
+    mappers: LastMappers,
+}
+
 /// The files of the mappings of a disk.
 struct Files {
     all: File<Device>,
@@ -253,12 +263,49 @@ struct Files {
     last: Option<(FileId, BackingFile)>,
 }
 
+/// The processes that were the last to map a file which they had opened. The kernel does not know who pins a page, only that
+/// somebody does; but to pin it, it has to be mapped.
+#[derive(Default)]
+struct LastMappers {
+    // The last one first, each once.
+    processes: [Option<Process>; 4],
+}
+
+impl LastMappers {
+    fn add(&mut self, process: Process) {
+        let mut next = Some(process);
+
+        for slot in &mut self.processes {
+            let old = mem::replace(slot, next);
+
+            if old.is_none() || old == Some(process) {
+                break;
+            }
+            next = old;
+        }
+    }
+}
+
+impl fmt::Display for LastMappers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+
+        for process in self.processes.iter().flatten() {
+            let name = Printable(process.name());
+
+            f.write_fmt(fmt!("{}{}[{}]", separator, name, process.id()))?;
+            separator = ", ";
+        }
+        Ok(())
+    }
+}
+
 impl FileOperations for Device {
     fn sync(&self, range: ByteRange) -> Result {
         let alive = self.dax.enter().ok_or(EIO)?;
 
         self.write_back(&alive, range);
-        self.region().flush(&alive)
+        alive.provider().flush(&alive)
     }
 }
 
@@ -344,7 +391,9 @@ impl disk::Operations for Device {
     /// As with a page cache, what was stored is durable after the last close. Nobody has a mapping
     /// any more, since that keeps its file open.
     fn last_close(&self) {
-        drop(self.files.lock().take());
+        let files = self.users.lock().files.take();
+
+        drop(files);
 
         // If it was removed, that was the end of it.
         let Some(alive) = self.dax.enter() else {
@@ -430,7 +479,7 @@ impl node::Operations for Device {
     }
 
     fn close(&self, node: Node<'_>) {
-        if let Some(files) = &mut *self.files.lock() {
+        if let Some(files) = &mut self.users.lock().files {
             // It keeps the path of the node, and with it the mount.
             files.last.take_if(|(id, _)| *id == node.id());
         }

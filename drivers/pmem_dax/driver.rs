@@ -185,6 +185,7 @@ impl nvdimm::Driver for Driver {
         let settings = self.settings(namespace, &geometry)?;
         let region = namespace.region();
         let flush = region.has_flush();
+        let has_cache = region.has_cache();
         let name = namespace.disk_name()?;
 
         if flush.is_none() {
@@ -221,7 +222,7 @@ impl nvdimm::Driver for Driver {
         if device.synchronous {
             device.dax.set_synchronous();
         }
-        device.dax.set_write_cache(device.region().has_cache());
+        device.dax.set_write_cache(has_cache);
         namespace.populate(&device.dax.data().badblocks, &data);
 
         // The last thing that can fail must not be after the disk is there.

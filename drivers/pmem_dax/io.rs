@@ -43,7 +43,7 @@ pub(crate) fn submit(device: &Device, mut bio: Bio) {
     };
 
     if bio.is_preflush() {
-        if let Err(e) = device.region().flush(&alive) {
+        if let Err(e) = alive.provider().flush(&alive) {
             return bio.end(Err(e));
         }
     }
@@ -64,7 +64,7 @@ pub(crate) fn submit(device: &Device, mut bio: Bio) {
         }
     }
     if bio.is_fua() {
-        return device.region().flush_and_end(&alive, bio);
+        return alive.provider().flush_and_end(&alive, bio);
     }
     bio.end(Ok(()));
 }

@@ -29,16 +29,14 @@ use kernel_ext::{
 #[pin_data]
 pub(crate) struct Media {
     pub(crate) geometry: Geometry,
-    pub(crate) region: Region,
     #[pin]
     pub(crate) badblocks: Badblocks,
 }
 
 impl Media {
-    pub(crate) fn new(geometry: Geometry, region: Region) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(geometry: Geometry) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             geometry,
-            region,
             badblocks <- Badblocks::new(),
         })
     }
@@ -108,7 +106,7 @@ impl Media {
 
     fn heal_page(&self, alive: &Alive<'_, Self>, part: ByteRange) -> Result {
         let start = self.geometry.phys(part.start()).ok_or(EIO)?;
-        let cleared = self.region.clear_poison(alive, start, part.len())?;
+        let cleared = alive.provider().clear_poison(alive, start, part.len())?;
 
         if cleared < part.len() {
             return Err(EIO);
@@ -120,6 +118,10 @@ impl Media {
 }
 
 impl dax::Operations for Media {
+    /// Not kept by who has an old file open: a device that is plugged in again would have to take
+    /// another name.
+    type Provider = Region;
+
     #[inline(always)]
     fn is_bad(&self, page: PageOffset, pages: usize) -> bool {
         !self.badblocks.is_empty()

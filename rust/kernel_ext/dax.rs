@@ -32,6 +32,7 @@ use crate::{
     },
 };
 use core::{
+    cell::UnsafeCell,
     marker::PhantomData,
     ptr::{
         self,
@@ -67,6 +68,9 @@ const HWPOISON: c_long = -(bindings::EHWPOISON as c_long);
 
 /// What a DAX device asks its driver.
 pub trait Operations: Send + Sync + 'static {
+    /// What the memory comes from. It is dropped when the memory goes.
+    type Provider: Send + Sync;
+
     /// Whether one of the `pages` pages from `page` on was reported bad. Called in every fault; may
     /// not sleep.
     fn is_bad(&self, page: PageOffset, pages: usize) -> bool;
@@ -113,7 +117,7 @@ impl TableLock {
 ///
 /// - `dax` is a valid DAX device, of which a reference is owned; its private data is this.
 /// - `pages` stays mapped until `dead` is set, and after that `dax` was killed and each of
-///   `table_locks` taken.
+///   `table_locks` taken. As long, `provider` is there.
 #[pin_data(PinnedDrop)]
 pub struct Device<T: Operations> {
     dax: *mut bindings::dax_device,
@@ -121,6 +125,7 @@ pub struct Device<T: Operations> {
     #[pin]
     pages: PageMap,
     inode: Inode,
+    provider: UnsafeCell<Option<T::Provider>>,
     dead: AtomicBool,
     #[pin]
     table_locks: [TableLock; TABLE_LOCKS],
@@ -131,7 +136,8 @@ pub struct Device<T: Operations> {
 // SAFETY: A `struct dax_device` has no owning thread.
 unsafe impl<T: Operations> Send for Device<T> {}
 
-// SAFETY: drivers/dax/super.c guards `struct dax_device` by an SRCU and atomic bit operations.
+// SAFETY: drivers/dax/super.c guards `struct dax_device` by an SRCU and atomic bit operations. The
+// provider is changed once, when nobody uses it.
 unsafe impl<T: Operations> Sync for Device<T> {}
 
 impl<T: Operations> Device<T> {
@@ -164,13 +170,18 @@ impl<T: Operations> Device<T> {
         span: &'a Span,
         page_type: PageType,
         largest: Order,
+        provider: T::Provider,
         data: impl PinInit<T, Error> + 'a,
-    ) -> impl PinInit<Self, Error> + 'a {
+    ) -> impl PinInit<Self, Error> + 'a
+    where
+        T::Provider: 'a,
+    {
         try_pin_init!(&this in Self {
             inode: match page_type {
                 PageType::Generic => Inode::new(mount)?,
                 PageType::FsDax => Inode::with_entries(mount, span.size())?,
             },
+            provider: UnsafeCell::new(Some(provider)),
             dead: AtomicBool::new(false),
             table_locks <- pin_init::pin_init_array_from_fn(|_| TableLock::new()),
             data <- data,
@@ -372,6 +383,11 @@ impl<T: Operations> Device<T> {
         // SAFETY: The device is dead, and killed and waited for after, so there is no `Alive` but
         // ours and no `Table`, of which all users of the memory need one; the mappings were removed.
         unsafe { self.pages.release(settle, waiting, idle) };
+        // INVARIANT: All has been waited for.
+        //
+        // SAFETY: As above: nobody has a reference of it.
+        let provider = unsafe { &mut *self.provider.get() };
+        drop(provider.take());
     }
 
     /// # Safety
@@ -605,6 +621,16 @@ impl<T: Operations> Alive<'_, T> {
             PageType::Generic => self.device.pages.busy().is_some(),
             PageType::FsDax => self.device.take_back().is_err(),
         }
+    }
+
+    /// What the memory comes from.
+    #[inline]
+    pub fn provider(&self) -> &T::Provider {
+        // SAFETY: By the type's invariants it is not taken away before `self` is gone.
+        let provider = unsafe { &*self.device.provider.get() };
+
+        // SAFETY: By the invariants of the device it is there.
+        unsafe { provider.as_ref().unwrap_unchecked() }
     }
 
     /// The memory, for copying.

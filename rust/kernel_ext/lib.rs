@@ -26,4 +26,5 @@ pub mod nvdimm;
 pub mod platform;
 pub mod pmem;
 pub mod ratelimit;
+pub mod task;
 pub mod units;
