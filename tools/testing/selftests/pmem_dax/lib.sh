@@ -141,13 +141,10 @@ hand_over() {
 	fi
 }
 
-# renew_nfit NAMESPACE: take the namespaces of the firmware from the bus, and find
-# them anew.
-renew_nfit() {
-	local driver=/sys/bus/platform/drivers/acpi-nfit i
+# appears NAMESPACE: it is on the bus, soon.
+appears() {
+	local i
 
-	unload_all && echo ACPI0012:00 >$driver/unbind || return
-	[ ! -e "$DEVICES/$1" ] && echo ACPI0012:00 >$driver/bind || return
 	for ((i = 0; i < 50; i++)); do
 		[ ! -e "$DEVICES/$1" ] || return 0
 		sleep 0.1
@@ -155,10 +152,40 @@ renew_nfit() {
 	return 1
 }
 
+# rebind_virtio: virtio-pmem devices that have no driver get theirs.
+rebind_virtio() {
+	local device
+
+	for device in /sys/bus/virtio/devices/*; do
+		[ -e "$device/driver" ] ||
+			echo "${device##*/}" 2>/dev/null >/sys/bus/virtio/drivers/virtio_pmem/bind || true
+	done
+}
+
+# renew_nfit NAMESPACE: take the namespaces of the firmware from the bus, and find
+# them anew.
+renew_nfit() {
+	local driver=/sys/bus/platform/drivers/acpi-nfit
+
+	unload_all && echo ACPI0012:00 >$driver/unbind || return
+	[ ! -e "$DEVICES/$1" ] && echo ACPI0012:00 >$driver/bind && appears "$1"
+}
+
 # log_mark: the log from here on is what log_since tells.
 log_mark() {
 	LOG_MARK="selftests: pmem_dax: mark $RANDOM$RANDOM"
 	echo "$LOG_MARK" >/dev/kmsg
+}
+
+# log_has PATTERN: the kernel's log has such a line, soon.
+log_has() {
+	local i
+
+	for ((i = 0; i < 50; i++)); do
+		! dmesg | grep -q "$1" || return 0
+		sleep 0.1
+	done
+	return 1
 }
 
 # log_since [PATTERN]: the driver's lines in the kernel's log since log_mark. (What
