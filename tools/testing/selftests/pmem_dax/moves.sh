@@ -265,14 +265,16 @@ test_mount_meanwhile() {
 	rm -r $FAKES /tmp/result
 }
 
-# The new driver does not want it, as its claim is gone at the last moment.
+# The new driver does not want it, as its claim is gone at the last moment. Then the
+# claim is as it was before, too.
 test_goes_back() {
 	both
+	echo namespace0.0:align=1G >"$DRIVERS/pmem_dax/claim"
 	fake readlink "[ -e $DEVICES/namespace0.0/driver ] || echo -namespace0.0 >$DRIVERS/pmem_dax/claim"
-	PATH=$FAKES:$PATH tool 1 attach namespace0.0 2>/dev/null
+	PATH=$FAKES:$PATH tool 1 attach namespace0.0:align=2M 2>/dev/null
 	said "nd_pmem has it again: nothing was changed"
 	expect nd_pmem "$(driver_of namespace0.0)" driver
-	expect "" "$(claims)" claims
+	expect namespace0.0:align=1G "$(claims)" claims
 	rm -r $FAKES
 }
 
