@@ -145,9 +145,9 @@ let_go_all() {
 	modprobe -r nvmet
 }
 
-# processes NODE: those that have it in ways that are hard to find: in another mount
+# processes NODE [PINS]: those that have it in ways that are hard to find: in another mount
 # namespace, in a mapping without a file, in a thread with files of its own, in an
-# io_uring. Tells their numbers, and ends when its input does.
+# io_uring; and if it is wanted, one with nothing but pins. Tells their numbers, and ends when its input does.
 processes() {
 	python3 -I -S -c '
 import ctypes, mmap, os, sys, threading
@@ -191,8 +191,23 @@ def registered():
     check(libc.syscall(427, ring, 2, (ctypes.c_int * 1)(fd), 1))
     os.close(fd)
 
+def pinned():
+    fd = os.open(name + b"p6", os.O_RDWR)
+    memory = mmap.mmap(fd, 4096, trackfd=False)
+    os.close(fd)
+    params = (ctypes.c_ubyte * 120)()
+    ring = check(libc.syscall(425, 1, params))
+    view = ctypes.c_char.from_buffer(memory)
+    vector = (ctypes.c_ulong * 2)(ctypes.addressof(view), 4096)
+    check(libc.syscall(427, ring, 0, vector, 1))
+    del view
+    memory.close()
+
+uses = [mounted, mapped, threaded, registered]
+if len(sys.argv) > 2:
+    uses.append(pinned)
 children = []
-for use in mounted, mapped, threaded, registered:
+for use in uses:
     out, into = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -205,10 +220,10 @@ print(*children, flush=True)
 sys.stdin.read()
 for pid in children:
     os.kill(pid, 9)
-    os.wait()' "$1"
+    os.wait()' "$@"
 }
 
-# refuses DRIVER COMMAND: with all that use the disk at the same time.
+# refuses DRIVER COMMAND [PINS]: with all that use the disk at the same time.
 refuses() {
 	local pids sectors
 
@@ -216,7 +231,8 @@ refuses() {
 	printf 'size=16MiB\n%.0s' 1 2 3 4 5 6 7 | sfdisk -q -w always --label gpt /dev/pmem0
 	mkfs.ext2 -q /dev/pmem0p7
 	use /dev/pmem0
-	coproc USERS { processes /dev/pmem0; }
+	# The page cache of nd_pmem cannot be pinned for long.
+	coproc USERS { processes /dev/pmem0 ${3:+"$3"}; }
 	read -r -t 60 -a pids <&"${USERS[0]}" || fail "the processes failed"
 	tool 3 "$2" namespace0.0
 	said "pmem0p1 is mounted at /mnt"
@@ -228,6 +244,7 @@ refuses() {
 	said "process ${pids[1]} (python3) has pmem0p6 open or mapped"
 	said "process ${pids[2]} (python3) has pmem0p6 open or mapped"
 	said "process ${pids[3]} (python3) has pmem0p6 in an io_uring"
+	[ -z "${3:-}" ] || said "[1-9][0-9]* pages of pmem0 are pinned: .*"
 	said "namespace0.0 stays with $1"
 	expect "$1" "$(driver_of namespace0.0)" driver
 	expect "$([ "$1" = nd_pmem ] || echo namespace0.0)" "$(claims)" claims
@@ -243,7 +260,11 @@ test_nd_pmem_in_use() {
 
 test_pmem_dax_in_use() {
 	both
-	refuses pmem_dax detach
+	refuses pmem_dax detach pins
+	# An io_uring is not gone as soon as its process.
+	while [ "$(cat /sys/block/pmem0/pmem_dax/pinned)" != 0 ]; do
+		sleep 0.5
+	done
 	tool 0 detach namespace0.0
 }
 
@@ -278,16 +299,20 @@ test_goes_back() {
 	rm -r $FAKES
 }
 
-# In another mode it is somebody's data.
-test_not_raw() {
+# In fsdax mode it moves as well; in others it is somebody's data.
+test_modes() {
 	both
 	ndctl create-namespace -f -e namespace2.0 -m fsdax >/dev/null
-	tool 1 attach namespace2.0
-	said "namespace2.0 is not used raw but by pfn2.[01]; see: .*"
+	tool 0 attach namespace2.0:mode=fsdax
 	tool 0 list
-	said "namespace2.0 *fsdax *[0-9.]*M *nd_pmem *pmem2 *no *no"
+	said "namespace2.0 *fsdax *[0-9.]*M *pmem_dax *pmem2 *mode=fsdax *no"
+	tool 0 detach namespace2.0
+	said "namespace2.0 is /dev/pmem2 of nd_pmem now"
+	ndctl create-namespace -f -e namespace2.0 -m sector >/dev/null
+	tool 1 attach namespace2.0
+	said "namespace2.0 is in sector mode; see: .*"
 	ndctl create-namespace -f -e namespace2.0 -m raw >/dev/null
 }
 
 run_tests namespace0.0 namespace2.0 -- there_and_back settings all wrong_arguments \
-	nd_pmem_in_use pmem_dax_in_use mount_meanwhile goes_back not_raw
+	nd_pmem_in_use pmem_dax_in_use mount_meanwhile goes_back modes
