@@ -157,3 +157,7 @@ impl DirtyChunks {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../../tools/testing/unit/dirty.rs"]
+mod tests;
