@@ -79,6 +79,7 @@ use kernel_ext::{
     nvdimm::Region,
     ratelimit::RateLimit,
     task::Process,
+    trace,
     units::ByteRange, //
 };
 
@@ -86,7 +87,6 @@ use kernel_ext::{
 /// was removed; what goes earlier, the memory, is behind [`dax::Device::enter`].
 #[pin_data]
 pub(crate) struct Device {
-    name: CString,
     #[pin]
     pub(crate) dax: dax::Device<Media>,
     pub(crate) mode: Mode,
@@ -118,7 +118,6 @@ impl Device {
         let synchronous = region.is_synchronous();
 
         Ok(try_pin_init!(Self {
-            name,
             dax <- dax::Device::new(
                 parent,
                 mount,
@@ -129,7 +128,7 @@ impl Device {
                 },
                 settings.align,
                 region,
-                Media::new(geometry),
+                Media::new(name, geometry),
             ),
             mode: settings.mode,
             synchronous,
@@ -143,7 +142,7 @@ impl Device {
 
     /// The name of the disk.
     pub(crate) fn name(&self) -> &str {
-        self.name.to_str().unwrap_or("?")
+        self.dax.data().name.to_str().unwrap_or("?")
     }
 
     /// Calls `f` with the file that mappings of `node` have. May sleep.
@@ -161,7 +160,7 @@ impl Device {
         let files = match &mut users.files {
             Some(files) => files,
             empty => empty.insert(Files {
-                all: File::new(this.dax.inode(), &this.name, this.into())?,
+                all: File::new(this.dax.inode(), &this.dax.data().name, this.into())?,
                 last: None,
             }),
         };
@@ -211,12 +210,17 @@ impl Device {
     }
 
     fn write_back(&self, alive: &Alive<'_, Media>, range: ByteRange) {
+        let media = self.dax.data();
+
         if self.dax.has_write_cache() {
             self.dirty.for_each(range, |chunk| {
                 // What is bad is lost, and may not be mapped in the kernel.
-                self.dax
-                    .data()
-                    .for_each_good_part(chunk, |part| alive.memory().write_back(part));
+                media.for_each_good_part(chunk, |part| {
+                    if !part.is_empty() {
+                        alive.memory().write_back(part);
+                        trace::write_back(&media.name, part);
+                    }
+                });
             });
         }
     }

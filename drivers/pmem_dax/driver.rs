@@ -223,7 +223,7 @@ impl nvdimm::Driver for Driver {
             device.dax.set_synchronous();
         }
         device.dax.set_write_cache(has_cache);
-        namespace.populate(&device.dax.data().badblocks, &data);
+        device.dax.data().populate(namespace, &data);
 
         // The last thing that can fail must not be after the disk is there.
         let taken = KBox::new_uninit(GFP_KERNEL)?;
@@ -308,7 +308,7 @@ impl nvdimm::Driver for Driver {
     }
 
     fn changed(taken: &Taken, namespace: &Namespace<'_>) {
-        namespace.populate(&taken.device.dax.data().badblocks, &taken.data);
+        taken.device.dax.data().populate(namespace, &taken.data);
         namespace.update_read_only(&taken.disk);
         // Pages that are bad now, or must not be stored to, may be mapped.
         taken.device.refault();

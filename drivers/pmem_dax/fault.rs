@@ -3,6 +3,7 @@
 //! A page fault, from the address to the page table.
 
 use crate::{
+    device::Device,
     geometry::lie_before,
     mapping::Mapping,
     poison::Media, //
@@ -14,13 +15,16 @@ use core::sync::atomic::{
 use kernel_ext::{
     dax::{
         Access,
-        Block,
         Run,
         Table, //
     },
     mm::fault::{
         Fault,
         Outcome, //
+    },
+    trace::{
+        self,
+        Refusal, //
     },
     units::{
         Order,
@@ -74,7 +78,7 @@ impl TouchOrder {
 #[inline(always)]
 pub(crate) fn handle<const FS_DAX: bool>(mapping: &Mapping<FS_DAX>, fault: Fault<'_>) -> Outcome {
     let Some(page) = fault.block() else {
-        return Outcome::FALLBACK;
+        return refuse(mapping.device(), fault, Refusal::Outside);
     };
 
     if fault.is_shared() {
@@ -93,24 +97,55 @@ pub(crate) fn handle_by_entries<const FS_DAX: bool>(
     let order = fault.order();
     let device = mapping.device();
     let node = mapping.node();
-    let Some(page) = fault.block().filter(|_| order != Order::Pud) else {
-        return Outcome::FALLBACK;
+    if order == Order::Pud {
+        return refuse(mapping.device(), fault, Refusal::Order);
+    }
+    let Some(page) = fault.block() else {
+        return refuse(mapping.device(), fault, Refusal::Outside);
     };
     let writable = fault.is_shared() && fault.is_writable();
     let Some(table) = device
         .dax
         .enter_table(fault.table_key(device.dax.largest()))
     else {
-        return Outcome::refuse(order);
+        return refuse(device, fault, Refusal::Removed);
     };
 
-    if !lie_before(page, order.pages(), node.end()) || writable && node.is_read_only() {
-        return Outcome::refuse(order);
+    if !lie_before(page, order.pages(), node.end()) {
+        return refuse(device, fault, Refusal::End);
+    }
+    if writable && node.is_read_only() {
+        return refuse(device, fault, Refusal::ReadOnly);
     }
     if writable {
         device.dirty.mark_block(page, order);
     }
-    table.map_by_entries(fault)
+    let outcome = table.map_by_entries(&fault);
+
+    if outcome.is_refusal() {
+        trace::fault_refused(&device.dax.data().name, &fault, Refusal::Entries);
+    }
+    outcome
+}
+
+/// Does not map what `fault` is for.
+#[cold]
+#[inline(never)]
+fn refuse(device: &Device, fault: Fault<'_>, reason: Refusal) -> Outcome {
+    trace::fault_refused(&device.dax.data().name, &fault, reason);
+    Outcome::refuse(fault.order())
+}
+
+/// The same for bad memory. A function of its own, so that the way to neither of them has to say
+/// which it is.
+#[cold]
+#[inline(never)]
+fn refuse_bad(device: &Device, fault: Fault<'_>) -> Outcome {
+    trace::fault_refused(&device.dax.data().name, &fault, Refusal::Poison);
+    match fault.order() {
+        Order::Pte => Outcome::HW_POISON,
+        order => Outcome::refuse(order),
+    }
 }
 
 #[cold]
@@ -121,7 +156,7 @@ fn handle_private<const FS_DAX: bool>(
 ) -> Outcome {
     match fault.order() {
         // fork would copy the entry without counting it (mm/huge_memory.c: copy_huge_pud).
-        Order::Pud => Outcome::FALLBACK,
+        Order::Pud => refuse(mapping.device(), fault, Refusal::Private),
         _ if fault.is_write() => copy(mapping, fault, page),
         _ => map(mapping, fault, page, false),
     }
@@ -140,25 +175,26 @@ fn map<const FS_DAX: bool>(
     let node = mapping.node();
 
     if order == Order::Pud && order != device.dax.largest() {
-        return Outcome::FALLBACK;
+        return refuse(device, fault, Refusal::Order);
     }
     // Before anything else is looked at, as `Device::refault` is to catch what is found now.
     let Some(table) = device
         .dax
         .enter_table(fault.table_key(device.dax.largest()))
     else {
-        return Outcome::refuse(order);
+        return refuse(device, fault, Refusal::Removed);
     };
     if !lie_before(page, order.pages(), node.end()) {
-        return Outcome::refuse(order);
+        return refuse(device, fault, Refusal::End);
     }
     // A load would map the page for stores too, since the mapping is one for stores.
     if writable && node.is_read_only() {
-        return Outcome::refuse(order);
+        return refuse(device, fault, Refusal::ReadOnly);
     }
-    let block = match find(&table, page, order) {
-        Ok(block) => block,
-        Err(outcome) => return outcome,
+    let block = match table.direct_access(page, order) {
+        Access::Block(block) => block,
+        Access::Poisoned => return refuse_bad(device, fault),
+        Access::Refused => return refuse(device, fault, Refusal::Unaligned),
     };
 
     if fault.is_superseded() {
@@ -202,33 +238,20 @@ fn copy<const FS_DAX: bool>(
     let order = fault.order();
 
     if order != Order::Pte {
-        return Outcome::FALLBACK;
+        return refuse(mapping.device(), fault, Refusal::Private);
     }
     let dax = &mapping.device().dax;
     let Some(table) = dax.enter_table(fault.table_key(dax.largest())) else {
-        return Outcome::refuse(order);
+        return refuse(mapping.device(), fault, Refusal::Removed);
     };
     if !lie_before(page, 1, mapping.node().end()) {
-        return Outcome::refuse(order);
+        return refuse(mapping.device(), fault, Refusal::End);
     }
 
-    match find(&table, page, order) {
-        Ok(block) => fault.copy(block),
-        Err(outcome) => outcome,
-    }
-}
-
-/// The block to be mapped, or what the fault comes to without one.
-#[inline(always)]
-fn find<'a>(
-    table: &'a Table<'_, Media>,
-    page: PageOffset,
-    order: Order,
-) -> Result<Block<'a>, Outcome> {
     match table.direct_access(page, order) {
-        Access::Block(block) => Ok(block),
-        Access::Poisoned if order == Order::Pte => Err(Outcome::HW_POISON),
-        Access::Poisoned | Access::Refused => Err(Outcome::refuse(order)),
+        Access::Block(block) => fault.copy(block),
+        Access::Poisoned => refuse_bad(mapping.device(), fault),
+        Access::Refused => refuse(mapping.device(), fault, Refusal::Unaligned),
     }
 }
 

@@ -129,6 +129,10 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
         Ok(())
     }
 
+    fn disk_name(&self) -> &CStr {
+        &self.device.dax.data().name
+    }
+
     #[inline]
     fn largest(&self) -> Order {
         self.device.dax.largest()

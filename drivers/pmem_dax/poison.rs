@@ -10,15 +10,23 @@ use crate::geometry::{
     whole_sectors,
     Geometry, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
 use kernel_ext::{
     badblocks::Badblocks,
     dax::{
         self,
         Alive, //
     },
-    nvdimm::Region,
+    mm::memremap::Span,
+    nvdimm::{
+        Namespace,
+        Region, //
+    },
     pmem::Memory,
+    trace,
     units::{
         ByteRange,
         PageOffset, //
@@ -28,17 +36,31 @@ use kernel_ext::{
 /// The memory of a device, good and bad.
 #[pin_data]
 pub(crate) struct Media {
+    /// The name of the disk.
+    pub(crate) name: CString,
     pub(crate) geometry: Geometry,
     #[pin]
     pub(crate) badblocks: Badblocks,
 }
 
 impl Media {
-    pub(crate) fn new(geometry: Geometry) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(name: CString, geometry: Geometry) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            name,
             geometry,
             badblocks <- Badblocks::new(),
         })
+    }
+
+    /// Adds what the hardware knows to be bad, in `data` of `namespace`. May sleep.
+    pub(crate) fn populate(&self, namespace: &Namespace<'_>, data: &Span) {
+        namespace.populate(&self.badblocks, data);
+        if !trace::poison_set_is_enabled() {
+            return;
+        }
+        if let Some(all) = self.geometry.all() {
+            self.for_each_bad_page(all, |page| trace::poison_set(&self.name, page));
+        }
     }
 
     /// The part of `range` before the first bad sector.
@@ -113,6 +135,7 @@ impl Media {
         }
         alive.forget_poison(part);
         alive.memory().invalidate(part);
+        trace::poison_clear(&self.name, part);
         Ok(())
     }
 }
@@ -121,6 +144,10 @@ impl dax::Operations for Media {
     /// Not kept by who has an old file open: a device that is plugged in again would have to take
     /// another name.
     type Provider = Region;
+
+    fn disk_name(&self) -> &CStr {
+        &self.name
+    }
 
     #[inline(always)]
     fn is_bad(&self, page: PageOffset, pages: usize) -> bool {
@@ -132,6 +159,7 @@ impl dax::Operations for Media {
     fn memory_failure(&self, range: ByteRange) {
         let pages = whole_pages(range).unwrap_or(range);
 
+        trace::poison_set(&self.name, pages);
         if self.badblocks.set(pages).is_err() {
             pr_err!(
                 "the list of bad blocks is full: bytes {:#x} to {:#x} are bad, and not in it\n",

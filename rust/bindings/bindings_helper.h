@@ -17,6 +17,7 @@
 #include "pfn.h"
 
 #include "../helpers/helpers.h"
+#include "../helpers/trace.h"
 
 /* Macros with casts, and members of enums without a name, are not seen otherwise. */
 const blk_features_t PMEM_CONST_BLK_FEAT_WRITE_CACHE = BLK_FEAT_WRITE_CACHE;

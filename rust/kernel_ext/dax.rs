@@ -71,6 +71,9 @@ pub trait Operations: Send + Sync + 'static {
     /// What the memory comes from. It is dropped when the memory goes.
     type Provider: Send + Sync;
 
+    /// The name of the disk, for trace events.
+    fn disk_name(&self) -> &CStr;
+
     /// Whether one of the `pages` pages from `page` on was reported bad. Called in every fault; may
     /// not sleep.
     fn is_bad(&self, page: PageOffset, pages: usize) -> bool;
@@ -623,6 +626,12 @@ impl<T: Operations> Alive<'_, T> {
         }
     }
 
+    /// The name of the disk.
+    #[inline]
+    pub(crate) fn disk_name(&self) -> &CStr {
+        self.device.data.disk_name()
+    }
+
     /// What the memory comes from.
     #[inline]
     pub fn provider(&self) -> &T::Provider {
@@ -709,7 +718,7 @@ impl<T: Operations> Table<'_, T> {
 
     /// Maps what `fault` is for, in a mapping of [`Device::inode`], as fs/dax.c does it, of which the
     /// memory is then until [`Device::settle`]. For pages that file systems may map too.
-    pub fn map_by_entries(&self, fault: Fault<'_>) -> Outcome {
+    pub fn map_by_entries(&self, fault: &Fault<'_>) -> Outcome {
         let order = fault.order();
 
         self.device.pages.lend();

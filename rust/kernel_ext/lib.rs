@@ -27,4 +27,5 @@ pub mod platform;
 pub mod pmem;
 pub mod ratelimit;
 pub mod task;
+pub mod trace;
 pub mod units;

@@ -17,7 +17,8 @@ use crate::{
         Alive, //
     },
     mm::memremap::Span,
-    module::THIS_MODULE, //
+    module::THIS_MODULE,
+    trace, //
 };
 use core::ptr::{
     self,
@@ -797,9 +798,12 @@ impl Region {
     /// Makes all that was written durable. May sleep. The device is alive, so the region, which is
     /// its grandparent, is bound.
     #[inline]
-    pub fn flush<T: dax::Operations>(&self, _alive: &Alive<'_, T>) -> Result {
+    pub fn flush<T: dax::Operations>(&self, alive: &Alive<'_, T>) -> Result {
         // SAFETY: By the type's invariants the region is valid; it is bound, as the namespace is.
-        to_result(unsafe { bindings::nvdimm_flush(self.0, ptr::null_mut()) })
+        let result = unsafe { bindings::nvdimm_flush(self.0, ptr::null_mut()) };
+
+        trace::flush(alive.disk_name(), result);
+        to_result(result)
     }
 
     /// Asks the hardware to make `len` bytes of bad memory from the physical address `start` on good
@@ -830,11 +834,12 @@ impl Region {
     /// Makes all that was written durable, then ends `bio`. A host that does the flush may end it
     /// later. May sleep.
     #[inline]
-    pub fn flush_and_end<T: dax::Operations>(&self, _alive: &Alive<'_, T>, bio: Bio) {
+    pub fn flush_and_end<T: dax::Operations>(&self, alive: &Alive<'_, T>, bio: Bio) {
         let raw = bio.into_raw();
         // SAFETY: As in `flush`. The bio is valid; it is the region's if the result says so.
         let result = unsafe { bindings::nvdimm_flush(self.0, raw) };
 
+        trace::flush(alive.disk_name(), result);
         if result != bindings::NVDIMM_FLUSH_ASYNC as c_int {
             // SAFETY: It is still ours, and not null.
             unsafe { Bio::from_raw(NonNull::new_unchecked(raw)) }.end(to_result(result));

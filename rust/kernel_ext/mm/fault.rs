@@ -42,6 +42,13 @@ impl Outcome {
     /// The core is to copy the page that was handed to it.
     const COPY: Self = Self(0);
 
+    /// Whether nothing is mapped, and trying the same again will not help.
+    pub fn is_refusal(self) -> bool {
+        let refusals = Self::SIGBUS.0 | Self::HW_POISON.0 | Self::FALLBACK.0;
+
+        self.0 & refusals != 0
+    }
+
     /// "Not like this": a smaller page if there is one, SIGBUS otherwise.
     #[inline]
     pub fn refuse(order: Order) -> Self {
@@ -254,7 +261,9 @@ impl<'a> Fault<'a> {
 
     /// Maps `run` behind the page of the fault, for stores if `write`, as that was mapped. What is
     /// mapped there already stays.
-    #[inline]
+    ///
+    /// Not inlined, as its loop needs all registers.
+    #[inline(never)]
     pub fn insert_followers(&self, run: Run<'_>, write: bool) {
         // SAFETY: By the type's invariants `vmf` is valid; it has no owning fields.
         let mut vmf = unsafe { self.vmf.as_ptr().read() };

@@ -16,6 +16,7 @@ use crate::{
         Fault,
         Outcome, //
     },
+    trace,
     units::{
         ByteRange,
         Order,
@@ -51,6 +52,9 @@ pub trait Operations: Send + Sync + Sized + 'static {
 
     /// A part of the mapping that could not be stored to is to become writable: mprotect(2).
     fn make_writable(&self, range: ByteRange) -> Result;
+
+    /// The name of the disk, for trace events. It stays where it is.
+    fn disk_name(&self) -> &CStr;
 
     /// The largest order that [`fault`](Self::fault) maps anything with.
     fn largest(&self) -> Order;
@@ -348,7 +352,18 @@ impl<T: Operations> Vtable<T> {
         // SAFETY: By this function's requirements.
         let fault = unsafe { Fault::from_raw(vmf, order) };
 
-        mapping.fault(fault).0
+        let outcome = mapping.fault(fault);
+        // Looked up again, as keeping it would cost something in each fault.
+        let disk_name = || {
+            // SAFETY: As above: nothing here unlocked the VMA.
+            let mapping = unsafe { Self::mapping(vmf.as_ref().__bindgen_anon_1.vma) };
+
+            mapping.disk_name().as_char_ptr()
+        };
+
+        // SAFETY: By this function's requirements. The VMA keeps the mapping, and that its disk.
+        unsafe { trace::fault(vmf, order, outcome, disk_name) };
+        outcome.0
     }
 
     /// Nothing is mapped around a fault here: `fault` does, for stores too. That the callback exists
