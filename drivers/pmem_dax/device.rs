@@ -407,12 +407,15 @@ impl disk::Operations for Device {
         if self.dirty.is_empty() {
             return;
         }
+        // What is not written back now, as somebody wrote 0 to dax/write_cache, is to be when it is
+        // switched on again.
+        let write_back = self.dax.has_write_cache() || !alive.provider().has_cache();
         // Who pinned pages (io_uring, RDMA, VFIO) goes on storing to them without a mapping. Looked
         // at first, so that what a pin stored before it went is written back here.
-        let busy = alive.is_busy();
+        let done = write_back && !alive.is_busy();
 
         if self.finish(&alive).is_ok() {
-            if !busy {
+            if done {
                 self.dirty.clear();
             }
         } else if self.log.allows() {
