@@ -18,6 +18,8 @@ use crate::{
 use core::{
     mem,
     sync::atomic::{
+        self,
+        AtomicBool,
         AtomicU32,
         Ordering, //
     },
@@ -95,6 +97,7 @@ pub(crate) struct Device {
     pub(crate) dirty: DirtyChunks,
     pub(crate) mappings: Mappings,
     pub(crate) order: TouchOrder,
+    leaving: AtomicBool,
     #[pin]
     users: Mutex<Users>,
     #[pin]
@@ -135,6 +138,7 @@ impl Device {
             dirty,
             mappings,
             order: TouchOrder::new(),
+            leaving: AtomicBool::new(false),
             users <- new_mutex!(Users::default(), "pmem_dax users"),
             log <- RateLimit::new(),
         }))
@@ -174,6 +178,20 @@ impl Device {
                 Ok(f(&files.last.insert((node.id(), file)).1))
             }
         }
+    }
+
+    /// The disk is about to be removed. Whoever wrote to its page cache and did not see that by
+    /// [`leaves`](Self::leaves) has it written back by the removal.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        atomic::fence(Ordering::SeqCst);
+    }
+
+    /// Whether the disk is being removed, or was.
+    pub(crate) fn leaves(&self) -> bool {
+        // The page is dirty before this looks: pairs with the fence in `leave`.
+        atomic::fence(Ordering::SeqCst);
+        self.leaving.load(Ordering::Relaxed)
     }
 
     /// Ends all mapping: there will be no new ones, and no access through old ones. What was stored

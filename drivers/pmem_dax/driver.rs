@@ -293,6 +293,7 @@ impl nvdimm::Driver for Driver {
     fn unbind(&self, taken: KBox<Taken>) {
         let Taken { device, disk, .. } = KBox::into_inner(taken);
 
+        device.leave();
         disk.remove();
         device.shut_down();
     }

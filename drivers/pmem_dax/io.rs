@@ -178,7 +178,7 @@ pub(crate) fn write(
     from: &mut IovIterSource<'_>,
 ) -> Result<usize> {
     if uses_page_cache(device, node) {
-        return node.default_write(io, from);
+        return write_cached(device, node, io, from);
     }
     if node.is_read_only() {
         return Err(EPERM);
@@ -218,4 +218,24 @@ pub(crate) fn write(
     }
     io.advance(done);
     io.sync_written(done)
+}
+
+/// Writes to the page cache.
+///
+/// The block layer writes it back when the disk is removed, but what comes after that never; so
+/// whoever may have come after waits for his own.
+#[cold]
+fn write_cached(
+    device: &Device,
+    node: Node<'_>,
+    io: &mut Io<'_>,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    let start = io.position()?;
+    let done = node.default_write(io, from)?;
+
+    if device.leaves() {
+        node.sync_cache(ByteRange::new(start, done as u64).ok_or(EIO)?)?;
+    }
+    Ok(done)
 }
