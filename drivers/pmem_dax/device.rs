@@ -50,7 +50,10 @@ use kernel_ext::{
             Group, //
         },
         bio::Bio,
-        disk,
+        disk::{
+            self,
+            Removed, //
+        },
         node::{
             self,
             AddressRequest,
@@ -196,8 +199,8 @@ impl Device {
 
     /// Ends all mapping: there will be no new ones, and no access through old ones. What was stored
     /// is made durable. Waits for pages that somebody pinned, and makes durable what they stored.
-    pub(crate) fn shut_down(&self) {
-        self.dax.shut_down(
+    pub(crate) fn shut_down(&self, removed: Removed<Self>) {
+        removed.shut_down(
             |alive| {
                 if self.finish(alive).is_err() {
                     pr_err!(
@@ -358,6 +361,8 @@ impl Device {
 }
 
 impl disk::Operations for Device {
+    type Dax = Media;
+
     const ATTRIBUTES: [Group<Self>; 2] = [
         // As that of nd_pmem.
         Group {
@@ -394,8 +399,14 @@ impl disk::Operations for Device {
         },
     ];
 
-    fn submit_bio(&self, bio: Bio) {
-        io::submit(self, bio);
+    #[inline]
+    fn dax(&self) -> &dax::Device<Media> {
+        &self.dax
+    }
+
+    #[inline]
+    fn submit_bio(&self, alive: &Alive<'_, Media>, bio: Bio) {
+        io::submit(self, alive, bio);
     }
 
     /// A file system may map what was mapped here before.

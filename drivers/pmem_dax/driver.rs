@@ -236,7 +236,6 @@ impl nvdimm::Driver for Driver {
                 fua: flush == Some(true),
             },
             capacity,
-            device.dax.host(),
             device.clone(),
         )?;
         namespace.update_read_only(&disk);
@@ -294,8 +293,7 @@ impl nvdimm::Driver for Driver {
         let Taken { device, disk, .. } = KBox::into_inner(taken);
 
         device.leave();
-        disk.remove();
-        device.shut_down();
+        device.shut_down(disk.remove());
     }
 
     /// Processes may have mappings to the end. A reset does not write the CPU caches back.

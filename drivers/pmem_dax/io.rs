@@ -37,26 +37,28 @@ use kernel_ext::{
 use crate::poison::Media;
 
 /// Handles a bio, as drivers/nvdimm/pmem.c does.
-pub(crate) fn submit(device: &Device, mut bio: Bio) {
-    let Some(alive) = device.dax.enter() else {
-        return bio.end(Err(EIO));
-    };
-
+#[inline(always)]
+pub(crate) fn submit(device: &Device, alive: &Alive<'_, Media>, bio: Bio) {
     if bio.is_preflush() {
-        if let Err(e) = alive.provider().flush(&alive) {
+        if let Err(e) = alive.provider().flush(alive) {
             return bio.end(Err(e));
         }
     }
     if bio.has_data() {
         let write = bio.is_write();
         let accounting = bio.start_accounting();
-        let result = bio.for_each_segment(|sector, segment| {
-            if write {
-                write_segment(device, &alive, sector, segment)
+        let mut result = Ok(());
+
+        for (sector, mut segment) in bio.segments() {
+            result = if write {
+                write_segment(device, alive, sector, &mut segment)
             } else {
-                read_segment(device, &alive, sector, segment)
+                read_segment(device, alive, sector, &mut segment)
+            };
+            if result.is_err() {
+                break;
             }
-        });
+        }
 
         bio.end_accounting(accounting);
         if result.is_err() {
@@ -64,7 +66,7 @@ pub(crate) fn submit(device: &Device, mut bio: Bio) {
         }
     }
     if bio.is_fua() {
-        return alive.provider().flush_and_end(&alive, bio);
+        return alive.provider().flush_and_end(alive, bio);
     }
     bio.end(Ok(()));
 }

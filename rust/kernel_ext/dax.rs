@@ -34,12 +34,14 @@ use crate::{
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
+    ops::Deref,
     ptr::{
         self,
         NonNull, //
     },
     sync::atomic::{
         AtomicBool,
+        AtomicPtr,
         Ordering, //
     }, //
 };
@@ -65,6 +67,9 @@ const TABLE_LOCK_BITS: u32 = 9;
 
 /// C's `-EHWPOISON`, for which the kernel crate has no name.
 const HWPOISON: c_long = -(bindings::EHWPOISON as c_long);
+
+/// What [`Device::disk`] is when there is no disk any more. There will be no other.
+const REMOVED: *mut bindings::gendisk = ptr::dangling_mut();
 
 /// What a DAX device asks its driver.
 pub trait Operations: Send + Sync + 'static {
@@ -114,13 +119,16 @@ impl TableLock {
 ///
 /// The memory goes before the device: [`Device::shut_down`] unmaps it when the driver is unbound,
 /// while open files may keep the device for long. So whoever wants the memory has to
-/// [enter](Device::enter) first, and may be told that it is gone.
+/// [enter](Device::enter) first, and may be told that it is gone. Who submits bios to the disk need
+/// not, as the disk is removed before.
 ///
 /// # Invariants
 ///
 /// - `dax` is a valid DAX device, of which a reference is owned; its private data is this.
 /// - `pages` stays mapped until `dead` is set, and after that `dax` was killed and each of
 ///   `table_locks` taken. As long, `provider` is there.
+/// - `disk` is null until a disk is about to be added, and [`REMOVED`] from its removal on, when all
+///   bios have ended. Between, `dead` is not set.
 #[pin_data(PinnedDrop)]
 pub struct Device<T: Operations> {
     dax: *mut bindings::dax_device,
@@ -129,6 +137,7 @@ pub struct Device<T: Operations> {
     pages: PageMap,
     inode: Inode,
     provider: UnsafeCell<Option<T::Provider>>,
+    disk: AtomicPtr<bindings::gendisk>,
     dead: AtomicBool,
     #[pin]
     table_locks: [TableLock; TABLE_LOCKS],
@@ -162,7 +171,7 @@ impl<T: Operations> Device<T> {
     };
 
     /// Maps the pages of `span`, in folios of `largest` where that fits, and makes a DAX device of
-    /// them. `page_type` says whether it can be a [`Host`]. May sleep for long.
+    /// them. `page_type` says whether file systems may map them too. May sleep for long.
     ///
     /// # Errors
     ///
@@ -185,6 +194,7 @@ impl<T: Operations> Device<T> {
                 PageType::FsDax => Inode::with_entries(mount, span.size())?,
             },
             provider: UnsafeCell::new(Some(provider)),
+            disk: AtomicPtr::new(ptr::null_mut()),
             dead: AtomicBool::new(false),
             table_locks <- pin_init::pin_init_array_from_fn(|_| TableLock::new()),
             data <- data,
@@ -252,14 +262,11 @@ impl<T: Operations> Device<T> {
     }
 
     /// The device to be published with a disk, if file systems may map the memory.
-    pub fn host(&self) -> Option<Host> {
-        if self.pages.page_type() != PageType::FsDax {
-            return None;
+    pub(crate) fn host(&self) -> Option<NonNull<bindings::dax_device>> {
+        match self.pages.page_type() {
+            PageType::Generic => None,
+            PageType::FsDax => NonNull::new(self.dax),
         }
-        // SAFETY: By the type's invariants `dax` is valid, and so is its inode.
-        unsafe { bindings::ihold(bindings::dax_inode(self.dax)) };
-        // INVARIANT: The reference was just taken.
-        Some(Host(self.dax))
     }
 
     /// Takes the memory back that belonged to our own mappings, so that a file system can have it.
@@ -285,28 +292,79 @@ impl<T: Operations> Device<T> {
         &self.inode
     }
 
+    /// Has the memory stay until [`detach`](Self::detach) because of the bios of `disk`.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if there is a disk, or was.
+    pub(crate) fn attach(&self, disk: NonNull<bindings::gendisk>) -> Result {
+        // INVARIANT: `dead` is set after the removal of a disk only (see `shut_down`).
+        self.disk
+            .compare_exchange(
+                ptr::null_mut(),
+                disk.as_ptr(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
+            .map_err(|_| EBUSY)?;
+        Ok(())
+    }
+
+    /// The disk of [`attach`](Self::attach) is not there any more.
+    ///
+    /// # Safety
+    ///
+    /// It was never added, or removed, so that there are no bios.
+    pub(crate) unsafe fn detach(&self) {
+        // INVARIANT: By this function's requirements.
+        self.disk.store(REMOVED, Ordering::Release);
+    }
+
+    /// What [`enter`](Self::enter) returns, for a bio of `disk`; `None` if that is not the disk of
+    /// the device.
+    ///
+    /// # Safety
+    ///
+    /// For `'a`, the removal of `disk` waits for the caller: he has a reference of its queue.
+    #[inline]
+    pub(crate) unsafe fn enter_bio<'a>(
+        &'a self,
+        disk: *mut bindings::gendisk,
+    ) -> Option<Alive<'a, T>> {
+        if self.disk.load(Ordering::Relaxed) != disk {
+            return None;
+        }
+        // INVARIANT: By the invariants of the device it is not dead before `disk` was removed.
+        Some(Alive {
+            device: self,
+            _thread: NotThreadSafe,
+        })
+    }
+
     /// Keeps the memory from going away, or returns `None` if it is gone. Never sleeps; the result
     /// may be held while sleeping.
     ///
     /// C: `dax_read_lock` and `dax_alive`, with a look at `dead` in place of the latter.
     #[inline]
-    pub fn enter(&self) -> Option<Alive<'_, T>> {
+    pub fn enter(&self) -> Option<Entered<'_, T>> {
         // SAFETY: It has no requirements.
         let srcu = unsafe { bindings::dax_read_lock() };
         // INVARIANT: The lock was just taken; what is left is dropped if the device is dead. If it
         // is not, then `shut_down`, which says so before it calls kill_dax, waits for us there: an
         // SRCU reader either sees what was written before synchronize_srcu or is waited for
         // (kernel/rcu/srcutree.c).
-        let alive = Alive {
-            device: self,
+        let entered = Entered {
+            alive: Alive {
+                device: self,
+                _thread: NotThreadSafe,
+            },
             srcu,
-            _thread: NotThreadSafe,
         };
 
         if self.dead.load(Ordering::Acquire) {
             return None;
         }
-        Some(alive)
+        Some(entered)
     }
 
     /// Keeps the memory from going away, and everybody else from filling the entries of page tables
@@ -338,14 +396,16 @@ impl<T: Operations> Device<T> {
         }
     }
 
-    /// Ends all access to the memory. Nobody can enter any more, and who was in has left; no mapping
-    /// has a page left, and private copies are gone too, as with a file that was truncated. Then
-    /// `last` is called, the last one to have the memory; if somebody pins a page, again when nobody
-    /// does any more. The memory is unmapped after that.
+    /// See [`Removed::shut_down`](crate::block::disk::Removed::shut_down).
     ///
-    /// May sleep as long as somebody pins a page; `waiting` is called with the offset of one, about
-    /// every ten seconds. The first call does all this, any other returns at once.
-    pub fn shut_down(&self, last: impl Fn(&Alive<'_, T>), waiting: impl FnMut(PageOffset)) {
+    /// # Safety
+    ///
+    /// There is no disk, or it was removed.
+    pub(crate) unsafe fn shut_down(
+        &self,
+        last: impl Fn(&Alive<'_, T>),
+        waiting: impl FnMut(PageOffset),
+    ) {
         if self.dead.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -362,8 +422,6 @@ impl<T: Operations> Device<T> {
             // calls us no later than before the memory goes.
             last(&Alive {
                 device: self,
-                // SAFETY: It has no requirements.
-                srcu: unsafe { bindings::dax_read_lock() },
                 _thread: NotThreadSafe,
             });
         };
@@ -383,8 +441,9 @@ impl<T: Operations> Device<T> {
         let settle = || {
             let _ = self.take_back();
         };
-        // SAFETY: The device is dead, and killed and waited for after, so there is no `Alive` but
-        // ours and no `Table`, of which all users of the memory need one; the mappings were removed.
+        // SAFETY: The device is dead, and killed and waited for after, and there are no bios, so there
+        // is no `Alive` but ours and no `Table`, of which all users of the memory need one; the
+        // mappings were removed.
         unsafe { self.pages.release(settle, waiting, idle) };
         // INVARIANT: All has been waited for.
         //
@@ -565,36 +624,11 @@ unsafe extern "C" fn iomap_begin_callback(
     0
 }
 
-/// A DAX device that is to be found by the file systems of a disk.
-///
-/// # Invariants
-///
-/// It is a valid DAX device, of which a reference is owned.
-pub struct Host(*mut bindings::dax_device);
-
-// SAFETY: A `struct dax_device` has no owning thread.
-unsafe impl Send for Host {}
-
-// SAFETY: Through a shared reference it is only passed to drivers/dax/super.c.
-unsafe impl Sync for Host {}
-
-impl Host {
-    pub(crate) fn as_raw(&self) -> *mut bindings::dax_device {
-        self.0
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        // SAFETY: By the type's invariants a reference is owned.
-        unsafe { bindings::put_dax(self.0) };
-    }
-}
-
 #[pinned_drop]
 impl<T: Operations> PinnedDrop for Device<T> {
     fn drop(self: Pin<&mut Self>) {
-        self.shut_down(|_| (), |_| ());
+        // SAFETY: A disk has a reference of its data, of which this is a part, until it is freed.
+        unsafe { self.shut_down(|_| (), |_| ()) };
         // SAFETY: By the type's invariants a reference is owned.
         unsafe { bindings::put_dax(self.dax) };
     }
@@ -604,11 +638,9 @@ impl<T: Operations> PinnedDrop for Device<T> {
 ///
 /// # Invariants
 ///
-/// `srcu` is from `dax_read_lock`, and `device` was not dead after, or it is being shut down and its
-/// memory not released before this is gone.
+/// The memory of `device` is not released before this is gone.
 pub struct Alive<'a, T: Operations> {
     device: &'a Device<T>,
-    srcu: c_int,
     _thread: NotThreadSafe,
 }
 
@@ -677,7 +709,26 @@ impl<T: Operations> Alive<'_, T> {
     }
 }
 
-impl<T: Operations> Drop for Alive<'_, T> {
+/// [`Alive`] for who came by himself: see [`Device::enter`].
+///
+/// # Invariants
+///
+/// `srcu` is from `dax_read_lock`, and the device was not dead after.
+pub struct Entered<'a, T: Operations> {
+    alive: Alive<'a, T>,
+    srcu: c_int,
+}
+
+impl<'a, T: Operations> Deref for Entered<'a, T> {
+    type Target = Alive<'a, T>;
+
+    #[inline]
+    fn deref(&self) -> &Alive<'a, T> {
+        &self.alive
+    }
+}
+
+impl<T: Operations> Drop for Entered<'_, T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: By the type's invariants the lock is held.

@@ -802,7 +802,7 @@ impl Region {
         // SAFETY: By the type's invariants the region is valid; it is bound, as the namespace is.
         let result = unsafe { bindings::nvdimm_flush(self.0, ptr::null_mut()) };
 
-        trace::flush(alive.disk_name(), result);
+        trace::flush(|| alive.disk_name(), result);
         to_result(result)
     }
 
@@ -839,7 +839,7 @@ impl Region {
         // SAFETY: As in `flush`. The bio is valid; it is the region's if the result says so.
         let result = unsafe { bindings::nvdimm_flush(self.0, raw) };
 
-        trace::flush(alive.disk_name(), result);
+        trace::flush(|| alive.disk_name(), result);
         if result != bindings::NVDIMM_FLUSH_ASYNC as c_int {
             // SAFETY: It is still ours, and not null.
             unsafe { Bio::from_raw(NonNull::new_unchecked(raw)) }.end(to_result(result));

@@ -110,12 +110,13 @@ pub fn write_back(disk: &CStr, range: ByteRange) {
     }
 }
 
-/// The region was flushed, with that `result` of `nvdimm_flush`.
+/// The region was flushed, with that `result` of `nvdimm_flush`. `disk` is asked for the name only if
+/// somebody wants it.
 #[inline(always)]
-pub(crate) fn flush(disk: &CStr, result: c_int) {
+pub(crate) fn flush<'a>(disk: impl FnOnce() -> &'a CStr, result: c_int) {
     if is_enabled!(__tracepoint_pmem_flush) {
         // SAFETY: C reads the string, which ends with a NUL.
-        unsafe { bindings::rust_do_trace_pmem_flush(disk.as_char_ptr(), result) };
+        unsafe { bindings::rust_do_trace_pmem_flush(disk().as_char_ptr(), result) };
     }
 }
 

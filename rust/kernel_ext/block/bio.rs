@@ -110,41 +110,16 @@ impl Bio {
         self.op() & 1 != 0
     }
 
-    /// Calls `f` with each segment and the sector it is for, until one fails. Only for a bio that
-    /// [has data](Self::has_data).
+    /// The segments, each with the sector it is for. Only for a bio that [has data](Self::has_data).
     ///
     /// C: `bio_for_each_bvec`.
-    #[inline(always)]
-    pub fn for_each_segment(
-        &mut self,
-        mut f: impl FnMut(Sector, &mut Segment<'_>) -> Result,
-    ) -> Result {
-        // SAFETY: By the type's invariants. A copy is walked: C wants the bio as it was.
-        let mut iter = unsafe { (*self.as_raw()).bi_iter };
-
-        while iter.bi_size != 0 {
-            // SAFETY: `iter` is at a segment, as the bio has data, and bytes are left of it.
-            let mut vec = unsafe { *(*self.as_raw()).bi_io_vec.add(iter.bi_idx as usize) };
-
-            vec.bv_offset = vec.bv_offset.wrapping_add(iter.bi_offset);
-            vec.bv_len = vec.bv_len.wrapping_sub(iter.bi_offset).min(iter.bi_size);
-            let sector = Sector(iter.bi_sector);
-            let len = vec.bv_len;
-
-            // INVARIANT: The pages of a bio stay valid until it ends.
-            f(
-                sector,
-                &mut Segment {
-                    vec,
-                    _bio: PhantomData,
-                },
-            )?;
-            iter.bi_sector = iter.bi_sector.wrapping_add(u64::from(len >> SECTOR_SHIFT));
-            iter.bi_size -= len;
-            iter.bi_idx = iter.bi_idx.wrapping_add(1);
-            iter.bi_offset = 0;
+    #[inline]
+    pub fn segments(&self) -> Segments<'_> {
+        Segments {
+            bio: self,
+            // SAFETY: By the type's invariants. A copy is walked: C wants the bio as it was.
+            iter: unsafe { (*self.as_raw()).bi_iter },
         }
-        Ok(())
     }
 
     /// Counts it in the statistics of the disk, if they are on.
@@ -208,6 +183,46 @@ impl Drop for Bio {
 /// I/O that is being counted.
 #[must_use]
 pub struct Accounting(c_ulong);
+
+/// The segments of a bio: see [`Bio::segments`].
+pub struct Segments<'a> {
+    bio: &'a Bio,
+    iter: bindings::bvec_iter,
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = (Sector, Segment<'a>);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let iter = &mut self.iter;
+
+        if iter.bi_size == 0 {
+            return None;
+        }
+        // SAFETY: `iter` is at a segment, as the bio has data, and bytes are left of it.
+        let mut vec = unsafe { *(*self.bio.as_raw()).bi_io_vec.add(iter.bi_idx as usize) };
+
+        vec.bv_offset = vec.bv_offset.wrapping_add(iter.bi_offset);
+        vec.bv_len = vec.bv_len.wrapping_sub(iter.bi_offset).min(iter.bi_size);
+        let sector = Sector(iter.bi_sector);
+
+        iter.bi_sector = iter
+            .bi_sector
+            .wrapping_add(u64::from(vec.bv_len >> SECTOR_SHIFT));
+        iter.bi_size -= vec.bv_len;
+        iter.bi_idx = iter.bi_idx.wrapping_add(1);
+        iter.bi_offset = 0;
+        // INVARIANT: The pages of a bio stay valid until it ends.
+        Some((
+            sector,
+            Segment {
+                vec,
+                _bio: PhantomData,
+            },
+        ))
+    }
+}
 
 /// A part of a bio, in physically contiguous pages.
 ///

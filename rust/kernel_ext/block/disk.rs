@@ -14,22 +14,23 @@ use crate::{
         },
         bio::Bio, //
     },
-    dax::Host,
+    dax::{
+        self,
+        Alive, //
+    },
     module::THIS_MODULE,
     units::{
+        PageOffset,
         Sector,
         PAGE_SIZE, //
     }, //
 };
 use core::{
     marker::PhantomData,
+    mem,
     ptr::{
         self,
         NonNull, //
-    },
-    sync::atomic::{
-        AtomicBool,
-        Ordering, //
     },
 };
 use kernel::{
@@ -146,11 +147,17 @@ impl Drop for Minors {
 /// The operations of a disk. The implementor is the disk's data, and lives until nobody has the
 /// disk open any more, which may be long after the disk was removed.
 pub trait Operations: Send + Sync + Sized + 'static {
+    /// What the memory of the disk asks its driver.
+    type Dax: dax::Operations;
+
     /// What there is in sysfs for it.
     const ATTRIBUTES: [Group<Self>; 2];
 
-    /// Handles a bio. Called only while the disk is registered. May sleep.
-    fn submit_bio(&self, bio: Bio);
+    /// The memory of the disk, which is always the same.
+    fn dax(&self) -> &dax::Device<Self::Dax>;
+
+    /// Handles a bio. Called only while the disk is registered, so the memory is there. May sleep.
+    fn submit_bio(&self, alive: &Alive<'_, Self::Dax>, bio: Bio);
 
     /// Somebody who uses it alone is about to have the disk or a partition of it, and nobody has it
     /// so now; but for [`Node::claim`](crate::block::node::Node::claim). May sleep; no one else can
@@ -185,11 +192,12 @@ pub struct Limits {
 /// # Invariants
 ///
 /// `disk` is a valid disk, of which a reference is owned; its private data is an `Arc<T>`, and its
-/// operations those of [`Vtable<T>`]. It was added.
+/// operations those of [`Vtable<T>`]. It was added. `dax` is the memory that it was attached to, and
+/// valid as long as that `Arc<T>` is.
 pub struct Registration<T: Operations> {
     disk: NonNull<bindings::gendisk>,
-    host: Option<Host>,
-    removed: AtomicBool,
+    dax: NonNull<dax::Device<T::Dax>>,
+    removed: bool,
     _minors: Minors,
     _data: PhantomData<Arc<T>>,
 }
@@ -197,26 +205,28 @@ pub struct Registration<T: Operations> {
 // SAFETY: A `struct gendisk` has no owning thread.
 unsafe impl<T: Operations> Send for Registration<T> {}
 
-// SAFETY: Through a shared reference it can only be removed, once.
+// SAFETY: Nothing is done with it through a shared reference.
 unsafe impl<T: Operations> Sync for Registration<T> {}
 
 impl<T: Operations> Registration<T> {
     /// Adds a disk below `parent`. It is open to the world when this returns, and even before: its
-    /// partitions are read. File systems on it find `host`. May sleep.
+    /// partitions are read. Its memory stays as long as it is there. May sleep.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `ENOSPC` if there are 4096 disks, and what `device_add_disk` returns.
+    /// `ENOMEM`, `ENOSPC` if there are 4096 disks, `EBUSY` if the memory has or had another, and what
+    /// `device_add_disk` returns.
     pub fn new(
         parent: &device::Device<device::Bound>,
         major: &Arc<Major>,
         name: &CStr,
         limits: Limits,
         capacity: Sector,
-        host: Option<Host>,
         data: Arc<T>,
     ) -> Result<Self> {
         let minors = Minors::new(major)?;
+        let dax = NonNull::from(data.dax());
+        let host = data.dax().host();
         let parent = crate::device::as_raw(parent);
         let mut limits = bindings::queue_limits {
             logical_block_size: limits.logical_block_size,
@@ -261,22 +271,30 @@ impl<T: Operations> Registration<T> {
 
         // SAFETY: The disk is valid.
         unsafe { bindings::set_capacity(disk.as_ptr(), capacity.0) };
-        let added = match &host {
-            Some(host) => {
-                // SAFETY: As above; the DAX device is valid as long as `host` is.
-                to_result(unsafe { bindings::dax_add_host(host.as_raw(), disk.as_ptr()) })
-            }
-            None => Ok(()),
-        }
-        .and_then(|()| {
-            // SAFETY: As above; `parent` is bound.
-            to_result(unsafe {
-                bindings::device_add_disk(parent, disk.as_ptr(), attribute::groups::<T>())
+        // SAFETY: The data stay at least until the disk is freed.
+        let attached = unsafe { dax.as_ref() }.attach(disk);
+        let added = attached
+            .and_then(|()| {
+                let Some(host) = host else {
+                    return Ok(());
+                };
+
+                // SAFETY: The disk is valid, and the DAX device as long as the data are.
+                to_result(unsafe { bindings::dax_add_host(host.as_ptr(), disk.as_ptr()) })
             })
-        });
+            .and_then(|()| {
+                // SAFETY: As above; `parent` is bound.
+                to_result(unsafe {
+                    bindings::device_add_disk(parent, disk.as_ptr(), attribute::groups::<T>())
+                })
+            });
         if added.is_err() {
             // SAFETY: As above. It does nothing if there is none.
             unsafe { bindings::dax_remove_host(disk.as_ptr()) };
+            if attached.is_ok() {
+                // SAFETY: As above. The disk was not added.
+                unsafe { dax.as_ref().detach() };
+            }
             // A disk that was never added does not call free_disk (block/genhd.c: disk_release).
             //
             // SAFETY: The data was set above, and nobody got to know the disk.
@@ -291,8 +309,8 @@ impl<T: Operations> Registration<T> {
         // INVARIANT: It was set up and added.
         Ok(Self {
             disk,
-            host,
-            removed: AtomicBool::new(false),
+            dax,
+            removed: false,
             _minors: minors,
             _data: PhantomData,
         })
@@ -322,18 +340,26 @@ impl<T: Operations> Registration<T> {
     }
 
     /// Removes the disk: nobody can open it any more, what is open fails, and all bios have ended
-    /// when this returns. May sleep; a second call does no harm.
+    /// when this returns. May sleep.
     ///
     /// C: `del_gendisk`.
-    pub fn remove(&self) {
-        if !self.removed.swap(true, Ordering::AcqRel) {
-            if self.host.is_some() {
-                // SAFETY: By the type's invariants; `new` added it.
-                unsafe { bindings::dax_remove_host(self.disk.as_ptr()) };
-            }
-            // SAFETY: By the type's invariants the disk was added, and this is the only call.
-            unsafe { bindings::del_gendisk(self.disk.as_ptr()) };
+    pub fn remove(mut self) -> Removed<T> {
+        self.delete();
+        // INVARIANT: It was just removed.
+        Removed(self)
+    }
+
+    fn delete(&mut self) {
+        if mem::replace(&mut self.removed, true) {
+            return;
         }
+        // SAFETY: By the type's invariants the disk is valid. It does nothing if there is no host.
+        unsafe { bindings::dax_remove_host(self.disk.as_ptr()) };
+        // SAFETY: By the type's invariants the disk was added, and this is the only call.
+        unsafe { bindings::del_gendisk(self.disk.as_ptr()) };
+        // SAFETY: By the type's invariants the memory is valid, as the disk is not freed. Each bio
+        // had a reference of the queue, for which del_gendisk waited.
+        unsafe { self.dax.as_ref().detach() };
     }
 
     pub(crate) fn as_raw(&self) -> *mut bindings::gendisk {
@@ -343,9 +369,31 @@ impl<T: Operations> Registration<T> {
 
 impl<T: Operations> Drop for Registration<T> {
     fn drop(&mut self) {
-        self.remove();
+        self.delete();
         // SAFETY: By the type's invariants a reference is owned.
         unsafe { bindings::put_disk(self.disk.as_ptr()) };
+    }
+}
+
+/// A disk that was removed.
+///
+/// # Invariants
+///
+/// It was removed.
+pub struct Removed<T: Operations>(Registration<T>);
+
+impl<T: Operations> Removed<T> {
+    /// Ends all access to the memory. Nobody can [enter](dax::Device::enter) it any more, and who was
+    /// in has left; no mapping has a page left, and private copies are gone too, as with a file that
+    /// was truncated. Then `last` is called, the last one to have the memory; if somebody pins a page,
+    /// again when nobody does any more. The memory is unmapped after that.
+    ///
+    /// May sleep as long as somebody pins a page; `waiting` is called with the offset of one, about
+    /// every ten seconds.
+    pub fn shut_down(self, last: impl Fn(&Alive<'_, T::Dax>), waiting: impl FnMut(PageOffset)) {
+        // SAFETY: By the invariants of the registration it is valid as long as that is; by the type's
+        // invariants its disk was removed, and there will be no other.
+        unsafe { self.0.dax.as_ref().shut_down(last, waiting) };
     }
 }
 
@@ -381,11 +429,17 @@ impl<T: Operations> Vtable<T> {
     unsafe extern "C" fn submit_bio_callback(bio: *mut bindings::bio) {
         // SAFETY: The block layer never passes a null pointer.
         let bio = unsafe { NonNull::new_unchecked(bio) };
+        // SAFETY: By this function's requirements.
+        let disk = unsafe { (*(*bio.as_ptr()).bi_bdev).bd_disk };
         // SAFETY: By this function's requirements the disk is ours.
-        let data = unsafe { data::<T>((*(*bio.as_ptr()).bi_bdev).bd_disk) };
-
+        let data = unsafe { data::<T>(disk) };
         // SAFETY: By this function's requirements it is ours to end.
-        data.submit_bio(unsafe { Bio::from_raw(bio) });
+        let bio = unsafe { Bio::from_raw(bio) };
+
+        // SAFETY: By this function's requirements, until it returns.
+        if let Some(alive) = unsafe { data.dax().enter_bio(disk) } {
+            data.submit_bio(&alive, bio);
+        }
     }
 
     /// # Safety
