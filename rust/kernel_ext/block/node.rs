@@ -751,6 +751,11 @@ impl Node<'_> {
     ///
     /// With a flush of the device after, it is what the block layer does for an fsync(2)
     /// (block/fops.c: blkdev_fsync).
+    ///
+    /// # Errors
+    ///
+    /// `EIO` if the disk was removed: for what is behind the end of the device, which is at 0 then,
+    /// nobody writes and nobody reports an error (fs/buffer.c: block_write_full_folio).
     pub fn sync_cache(&self, range: ByteRange) -> Result {
         let last = range.end().saturating_sub(1);
 
@@ -761,7 +766,11 @@ impl Node<'_> {
                 bindings::loff_t::try_from(range.start()).unwrap_or(bindings::loff_t::MAX),
                 bindings::loff_t::try_from(last).unwrap_or(bindings::loff_t::MAX),
             )
-        })
+        })?;
+        if self.sectors().0 == 0 {
+            return Err(EIO);
+        }
+        Ok(())
     }
 
     /// Does what the block layer does for an ioctl(2), with its function for that, and tells `disk`
