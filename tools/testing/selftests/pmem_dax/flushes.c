@@ -22,7 +22,7 @@
 
 /* Addresses are in the kernel's map of all memory, which starts at a random one. */
 #define PLACE(size)	" at=$arg1:x64 size=" size ":x64 base=@page_offset_base:x64"
-#define REGION		" region=nd_region->dev.kobj.name:string"
+#define REGION		" region=$arg1:x64"
 
 static const struct {
 	char type;
@@ -31,7 +31,7 @@ static const struct {
 	{ 'p', "back", "arch_wb_cache_pmem" PLACE("$arg2") },
 	{ 'p', "user", "copy_user_flushcache" PLACE("$arg3") },
 	{ 'p', "bio", "__memcpy_flushcache" PLACE("$arg3") },
-	{ 'p', "flush", "nvdimm_flush bio=bio:x64" REGION },
+	{ 'p', "flush", "nvdimm_flush bio=$arg2:x64" REGION },
 	{ 'r', "flushed", "nvdimm_flush result=$retval:s32" },
 	{ 'p', "host", "virtio_pmem_flush" REGION },
 	{ 'r', "hosted", "virtio_pmem_flush result=$retval:s32" },
@@ -68,8 +68,7 @@ static void watch_teardown(void)
 
 /* The device that is watched. */
 static struct {
-	uint64_t start, size;
-	char region[32];
+	uint64_t start, size, region;
 	bool host;
 } watched;
 
@@ -83,6 +82,27 @@ static uint64_t field(const char *line, const char *name)
 	const char *at = strstr(line, name);
 
 	return at ? strtoull(at + strlen(name), NULL, 0) : 0;
+}
+
+/* region_of() - the address of the region that our fsync flushes */
+static uint64_t region_of(int fd)
+{
+	char line[512], task[32];
+	uint64_t region = 0;
+	FILE *trace;
+
+	snprintf(task, sizeof(task), "-%d ", gettid());
+	watch();
+	if (fsync(fd))
+		return 0;
+	trace = fopen(WATCH "trace", "re");
+	while (trace && fgets(line, sizeof(line), trace)) {
+		if (strstr(line, task) && strstr(line, ": flush: "))
+			region = field(line, " region=");
+	}
+	if (trace)
+		fclose(trace);
+	return region;
 }
 
 /*
@@ -121,7 +141,7 @@ static const char *seen(void)
 		place = strstr(line, " base=");
 		if (place && offset >= watched.size)
 			continue;
-		if (strstr(line, " region=") && !strstr(line, watched.region))
+		if (strstr(line, " region=") && field(line, " region=") != watched.region)
 			continue;
 		if (open_range && place && offset == end && !strcmp(name, last)) {
 			end += size;
@@ -199,14 +219,13 @@ FIXTURE_SETUP(flushes)
 	ASSERT_NE(0, watched.start);
 	watched.size = variant->size;
 	watched.host = variant->host;
-	snprintf(command, sizeof(command), "cd -P $DEVICES/%s/.. && echo \"\\\"${PWD##*/}\\\"\"",
-		 variant->namespace);
-	ASSERT_EQ(0, shell_line(watched.region, sizeof(watched.region), command));
 	snprintf(command, sizeof(command), "node_of %s", variant->namespace);
 	ASSERT_EQ(0, shell_line(self->path, sizeof(self->path), command));
 	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->fd);
 	ASSERT_EQ(variant->size, size_of(self->fd));
+	watched.region = region_of(self->fd);
+	ASSERT_NE(0, watched.region);
 	self->map = map_shared(self->fd, variant->size, 0);
 	ASSERT_NE(MAP_FAILED, self->map);
 }
@@ -685,8 +704,11 @@ int main(int argc, char **argv)
 {
 	int status;
 
-	if (!getuid() && watch_setup())
+	if (!getuid() && watch_setup()) {
 		perror("flushes: kprobe_events");
+		watch_teardown();
+		return 1;
+	}
 	status = pmem_dax_main(argc, argv, "namespace0.0 namespace3.0");
 	watch_teardown();
 	return status;
