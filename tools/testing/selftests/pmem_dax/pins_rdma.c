@@ -7,6 +7,7 @@
 
 #include "pmem_dax.h"
 
+#define NAMESPACE	"namespace0.0"
 #define LENGTH	(64 * SZ_1M)
 #define PIECE	(4 * SZ_4K)
 #define LINK	"pmem_dax_rxe"
@@ -315,9 +316,41 @@ TEST_F(pins_rdma, fork)
 	EXPECT_EQ(0, memcmp(middle, self->buffer, PIECE));
 }
 
+/*
+ * Who unbinds the device waits for the peer, which goes on storing to the media. What it
+ * stored last is there when the device comes back.
+ */
+TEST_F(pins_rdma, unbind)
+{
+	int status;
+	pid_t pid;
+
+	ASSERT_TRUE(passes(self, variant->layout.offset, SZ_1M));
+	munmap(self->map, LENGTH);
+	close(self->fd);
+	pid = fork();
+	if (pid == 0)
+		execl("/bin/bash", "bash", "-c", ". ./lib.sh; echo $0 >$DRIVERS/pmem_dax/unbind",
+		      NAMESPACE, NULL);
+	ASSERT_LT(0, pid);
+	EXPECT_EQ(0, shell("log_has \"is pinned.*last by pins_rdma.%d.\"", getpid()));
+	fill(self->buffer, PIECE, self->seed, 0);
+	EXPECT_EQ(IBV_WC_SUCCESS, rdma_write(self, self->map + SZ_1M, self->buffer,
+					     self->buffer_region, PIECE));
+	EXPECT_EQ(0, waitpid(pid, NULL, WNOHANG));
+	EXPECT_EQ(0, ibv_dereg_mr(self->map_region));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	ASSERT_EQ(0, shell("echo " NAMESPACE " >$DRIVERS/pmem_dax/bind"));
+	self->fd = open_node();
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(PIECE, pread(self->fd, self->buffer, PIECE, variant->layout.offset + SZ_1M));
+	EXPECT_EQ(-1, differs(self->buffer, PIECE, self->seed, 0));
+}
+
 int main(int argc, char **argv)
 {
-	int status = pmem_dax_main(argc, argv, "namespace0.0");
+	int status = pmem_dax_main(argc, argv, NAMESPACE);
 
 	shell("[ ! -d /sys/class/infiniband/" LINK " ] || rdma link del " LINK);
 	return status;
