@@ -17,7 +17,7 @@
  * The SIZE bytes of FILE from OFFSET on are a ring of slots. A record is smaller than a
  * slot, says what it is, and all of its bytes follow from SEED, METHOD and its number.
  * ACK is a file that has the number of the last record that is durable. Both may be of
- * any alignment; slots lie across pages. "hold" stores to a mapping, and keeps it.
+ * any alignment; slots lie across pages. "hold" stores to a mapping, keeps it, and pins it.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -30,7 +30,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+#include <liburing.h>
 
 #define MAGIC	0x64726f6365722121UL
 #define SLOT	10304UL
@@ -195,9 +198,13 @@ static void hold(const char *path)
 {
 	int fd = open(path, O_RDWR);
 	char *map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct iovec vector = { map, PAGE };
+	struct io_uring ring;
 
 	if (map == MAP_FAILED)
 		err(1, "%s", path);
+	if (io_uring_queue_init(1, &ring, 0) || io_uring_register_buffers(&ring, &vector, 1))
+		errx(1, "io_uring");
 	strcpy(map, "held");
 	puts("held");
 	fflush(stdout);
