@@ -67,7 +67,8 @@ contained() {
 
 # in_root DIR COMMAND...: run COMMAND in the root DIR, contained, with /proc and
 # /dev there, this checkout at /pmem_dax and the directory $debug, if any, at
-# /build/debug.
+# /build/debug. Each has a /run of its own, where make puts what it names after its
+# process, 1 here: one make would meet what another left that was killed.
 in_root() {
 	local dir=$1
 
@@ -79,10 +80,11 @@ in_root() {
 		shift 3
 		mount -t proc proc "$root/proc"
 		mount --rbind /dev "$root/dev"
+		mount -t tmpfs -o mode=755 run "$root/run"
 		mount --bind "$top" "$root/pmem_dax"
 		test -z "$debug" || mount --bind "$debug" "$root/build/debug"
 		exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
-			LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+			LANG=C.UTF-8 TERM="${TERM:-dumb}" MAKE_TMPDIR=/run \
 			DEBIAN_FRONTEND=noninteractive \
 			chroot "$root" "$@"
 	' sh "$dir" "$TOP" "$debug" "$@"
