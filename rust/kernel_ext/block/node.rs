@@ -767,7 +767,13 @@ impl Node<'_> {
                 bindings::loff_t::try_from(last).unwrap_or(bindings::loff_t::MAX),
             )
         })?;
-        if self.sectors().0 == 0 {
+        // What write-back looked at; bd_nr_sectors changes only after it (block/bdev.c:
+        // bdev_set_nr_sectors).
+        //
+        // SAFETY: By the type's invariants the device is valid, and its mapping has an inode.
+        let size = unsafe { (&raw const (*(*self.mapping()).host).i_size).read_volatile() };
+
+        if size == 0 {
             return Err(EIO);
         }
         Ok(())
