@@ -49,29 +49,36 @@ TRACE_DEFINE_ENUM(VM_FAULT_FALLBACK);
 #define EM(a, b)	{ a, b },
 #define EMe(a, b)	{ a, b }
 
+/* What both events of a fault have, but for their last field. */
+#define PMEM_FAULT_FIELDS					\
+		__string(disk, disk)				\
+		__field(u64, page)				\
+		__field(unsigned long, address)			\
+		__field(unsigned int, order)			\
+		__field(unsigned int, write)
+#define PMEM_FAULT_ASSIGN					\
+		__assign_str(disk);				\
+		__entry->page = vmf->pgoff;			\
+		__entry->address = vmf->address;		\
+		__entry->order = order;				\
+		__entry->write = !!(vmf->flags & FAULT_FLAG_WRITE);
+#define PMEM_FAULT_FORMAT	"disk=%s page=0x%llx address=0x%lx order=%u write=%u"
+#define PMEM_FAULT_VALUES	__get_str(disk), __entry->page, __entry->address, \
+				__entry->order, __entry->write
+
 TRACE_EVENT(pmem_fault,
 	TP_PROTO(const char *disk, const struct vm_fault *vmf, unsigned int order,
 		 vm_fault_t result),
 	TP_ARGS(disk, vmf, order, result),
 	TP_STRUCT__entry(
-		__string(disk, disk)
-		__field(u64, page)
-		__field(unsigned long, address)
-		__field(unsigned int, order)
-		__field(unsigned int, write)
+		PMEM_FAULT_FIELDS
 		__field(unsigned int, result)
 	),
 	TP_fast_assign(
-		__assign_str(disk);
-		__entry->page = vmf->pgoff;
-		__entry->address = vmf->address;
-		__entry->order = order;
-		__entry->write = !!(vmf->flags & FAULT_FLAG_WRITE);
+		PMEM_FAULT_ASSIGN
 		__entry->result = (__force unsigned int)result;
 	),
-	TP_printk("disk=%s page=0x%llx address=0x%lx order=%u write=%u result=%s",
-		  __get_str(disk), __entry->page, __entry->address, __entry->order,
-		  __entry->write,
+	TP_printk(PMEM_FAULT_FORMAT " result=%s", PMEM_FAULT_VALUES,
 		  __print_flags(__entry->result, "|", VM_FAULT_RESULT_TRACE))
 );
 
@@ -80,24 +87,14 @@ TRACE_EVENT(pmem_fault_refused,
 		 unsigned int reason),
 	TP_ARGS(disk, vmf, order, reason),
 	TP_STRUCT__entry(
-		__string(disk, disk)
-		__field(u64, page)
-		__field(unsigned long, address)
-		__field(unsigned int, order)
-		__field(unsigned int, write)
+		PMEM_FAULT_FIELDS
 		__field(unsigned int, reason)
 	),
 	TP_fast_assign(
-		__assign_str(disk);
-		__entry->page = vmf->pgoff;
-		__entry->address = vmf->address;
-		__entry->order = order;
-		__entry->write = !!(vmf->flags & FAULT_FLAG_WRITE);
+		PMEM_FAULT_ASSIGN
 		__entry->reason = reason;
 	),
-	TP_printk("disk=%s page=0x%llx address=0x%lx order=%u write=%u reason=%s",
-		  __get_str(disk), __entry->page, __entry->address, __entry->order,
-		  __entry->write,
+	TP_printk(PMEM_FAULT_FORMAT " reason=%s", PMEM_FAULT_VALUES,
 		  __print_symbolic(__entry->reason, PMEM_FAULT_REFUSALS))
 );
 
