@@ -10,7 +10,9 @@
  *   io        read and write
  *   cached    the same, if it goes through the page cache
  *   fsync     sync, with nothing dirty and with 2 MiB
- *   file      read and write with O_DIRECT; DEVICE is a file of a file system
+ *   file      read and write with O_DIRECT, and write and sync; DEVICE is a file of a
+ *             file system
+ *   mkfs      make file systems, with the programs for it
  *
  * Prints one "name value" line for each figure. Times are of CLOCK_MONOTONIC,
  * which counts instructions, one a nanosecond, under QEMU's -icount shift=0: a
@@ -18,13 +20,16 @@
  */
 #define _GNU_SOURCE
 #include <err.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -382,6 +387,56 @@ static void bench_page_cache(void)
 	close(fd);
 }
 
+/* Small writes to the page cache, each made durable: bios that flush, and a journal. */
+static void bench_synced_write(void)
+{
+	uint64_t total = UINT64_MAX, start;
+	int fd = open_device(0);
+	char *buf = buffer(SZ_4K);
+
+	for (int i = 0; i < ROUNDS + 1; i++) {
+		start = now();
+		for (int j = 0; j < CALLS; j++) {
+			if (pwrite(fd, buf, SZ_4K, j * SZ_4K) != SZ_4K || fsync(fd))
+				err(1, "write and sync %s", device);
+		}
+		if (i)
+			total = min(total, since(start));
+	}
+	free(buf);
+	close(fd);
+	report("file_synced_4k", total, CALLS);
+}
+
+/* A program, from its start to its end. The first run finds what the later ones will. */
+static void bench_program(const char *name, char *argv[])
+{
+	uint64_t cost = UINT64_MAX, start;
+
+	for (int i = 0; i < MORE_ROUNDS; i++) {
+		int status;
+		pid_t pid;
+
+		start = now();
+		errno = posix_spawn(&pid, argv[0], NULL, NULL, argv, environ);
+		if (errno)
+			err(1, "%s", argv[0]);
+		if (waitpid(pid, &status, 0) != pid || status)
+			errx(1, "%s of %s failed", argv[0], device);
+		if (i)
+			cost = min(cost, since(start));
+	}
+	report(name, cost, 1);
+}
+
+static void bench_mkfs(void)
+{
+	bench_program("mkfs_ext4", (char *[]){ "/usr/sbin/mkfs.ext4", "-q", "-F", "-b", "4096",
+					       (char *)device, "256M", NULL });
+	bench_program("mkfs_xfs", (char *[]){ "/usr/sbin/mkfs.xfs", "-q", "-f", "-d", "size=512m",
+					      (char *)device, NULL });
+}
+
 static int has_group(char **groups, const char *name)
 {
 	for (; *groups; groups++)
@@ -429,6 +484,9 @@ int main(int argc, char **argv)
 	if (has_group(groups, "file")) {
 		bench_io("file_pread_4k", SZ_4K, 0, O_DIRECT);
 		bench_io("file_pwrite_4k", SZ_4K, 1, O_DIRECT);
+		bench_synced_write();
 	}
+	if (has_group(groups, "mkfs"))
+		bench_mkfs();
 	return 0;
 }
