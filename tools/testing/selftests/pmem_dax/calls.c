@@ -7,6 +7,7 @@
  */
 #include <dirent.h>
 #include <linux/aio_abi.h>
+#include <linux/blkdev.h>
 #include <linux/blkpg.h>
 #include <linux/blkzoned.h>
 #include <linux/falloc.h>
@@ -1210,6 +1211,85 @@ TEST_F(calls, fallocate)
 			}
 		}
 	}
+}
+
+/* A ring whose requests are polled for is one for other devices. */
+TEST_F(calls, polled)
+{
+	static const struct {
+		int op;
+		bool writes;
+	} ops[] = {
+		{ IORING_OP_READ }, { IORING_OP_WRITE, true },
+	};
+	struct row row = { .offset = 3 * SZ_4K, .length = SZ_4K };
+	struct io_uring ours, peer;
+	enum mode mode;
+	long got;
+	int i;
+
+	ASSERT_EQ(0, io_uring_queue_init(4, &ours, IORING_SETUP_IOPOLL));
+	ASSERT_EQ(0, io_uring_queue_init(4, &peer, IORING_SETUP_IOPOLL));
+	for (i = 0; i < ARRAY_SIZE(ops); i++) {
+		/* Which is refused in any case: who looks first is of no interest. */
+		if (ops[i].writes && variant->readonly)
+			continue;
+		for (mode = PLAIN; mode <= DIRECT; mode++) {
+			got = uring(&ours, ops[i].op, self->ours.fds[mode],
+				    self->ours.memory[ALIGNED], &row);
+			EXPECT_EQ(-EOPNOTSUPP, got);
+			EXPECT_EQ(got, uring(&peer, ops[i].op, self->peer.fds[mode],
+					     self->peer.memory[ALIGNED], &row));
+		}
+	}
+	EXPECT_TRUE(same_media(&self->ours, &self->peer, row.offset, row.length, self->copy));
+	io_uring_queue_exit(&ours);
+	io_uring_queue_exit(&peer);
+}
+
+static long uring_command(struct side *side, unsigned int command, uint64_t start, uint64_t length)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&side->ring);
+	struct io_uring_cqe *cqe;
+	long value;
+
+	io_uring_prep_cmd_discard(sqe, side->fds[PLAIN], start, length);
+	sqe->cmd_op = command;
+	value = io_uring_submit_and_wait(&side->ring, 1);
+	if (value != 1 || io_uring_wait_cqe(&side->ring, &cqe))
+		return -EPIPE;
+	value = cqe->res;
+	io_uring_cqe_seen(&side->ring, cqe);
+	return value;
+}
+
+/* Discards and the like that are asked for through a ring. */
+TEST_F(calls, commands)
+{
+	/* Those of linux/blkdev.h, a newer one, and one that there is not. */
+	static const unsigned int commands[] = {
+		BLOCK_URING_CMD_DISCARD, _IO(0x12, 1), _IO(0x12, 99),
+	};
+	static const uint64_t ranges[][2] = {
+		{ 0, 0 }, { SZ_4K, SZ_4K }, { 1, 511 }, { 1UL << 40, SZ_4K },
+	};
+	const unsigned int *command;
+	int i;
+
+	for_each(command, commands) {
+		for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+			long got = uring_command(&self->ours, *command, ranges[i][0],
+						 ranges[i][1]);
+
+			EXPECT_EQ(uring_command(&self->peer, *command, ranges[i][0],
+						ranges[i][1]), got) {
+				TH_LOG("command 0x%x, range %d", *command, i);
+			}
+			if (*command == BLOCK_URING_CMD_DISCARD)
+				EXPECT_EQ(-EOPNOTSUPP, got);
+		}
+	}
+	EXPECT_TRUE(same_media(&self->ours, &self->peer, 0, 4 * SZ_4K, self->copy));
 }
 
 /* What else takes a file. */
