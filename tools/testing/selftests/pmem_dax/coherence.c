@@ -231,6 +231,33 @@ TEST_F(coherence, synced)
 	EXPECT_EQ(0, memcmp(self->buffer, self->copy, LENGTH));
 }
 
+/* The kernel itself reads and writes the node too: as a file, for a disk that is made of it. */
+TEST_F(coherence, loop)
+{
+	char command[80], path[64];
+	int loop;
+
+	snprintf(command, sizeof(command), "modprobe loop; losetup -f --show %.32s", node);
+	ASSERT_EQ(0, shell_line(path, sizeof(path), command));
+	loop = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	EXPECT_LE(0, loop);
+
+	memset(self->copy + SZ_2M - SZ_4K, 5, 2 * SZ_4K);
+	EXPECT_EQ(2 * SZ_4K, pwrite(loop, self->copy + SZ_2M - SZ_4K, 2 * SZ_4K, SZ_2M - SZ_4K));
+	EXPECT_EQ(0, memcmp(self->map, self->copy, LENGTH));
+	memset(self->map, 6, SZ_1M);
+	memset(self->copy, 6, SZ_1M);
+	EXPECT_EQ(LENGTH, pread(loop, self->buffer, LENGTH, 0));
+	EXPECT_EQ(0, memcmp(self->buffer, self->copy, LENGTH));
+	EXPECT_EQ(0, fallocate(loop, FALLOC_FL_ZERO_RANGE, SZ_2M, SZ_4K));
+	memset(self->copy + SZ_2M, 0, SZ_4K);
+	EXPECT_EQ(0, memcmp(self->map, self->copy, LENGTH));
+	EXPECT_EQ(0, fsync(loop));
+	EXPECT_EQ(0, cached_pages(self->fd));
+	close(loop);
+	EXPECT_EQ(0, shell("losetup -d %s", path));
+}
+
 /* While one holds the device with O_EXCL and maps it, the others see what is stored too. */
 TEST_F(coherence, mapped_by_a_holder)
 {
