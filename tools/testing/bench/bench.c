@@ -431,10 +431,12 @@ static void bench_program(const char *name, char *argv[])
 
 static void bench_mkfs(void)
 {
-	bench_program("mkfs_ext4", (char *[]){ "/usr/sbin/mkfs.ext4", "-q", "-F", "-b", "4096",
-					       (char *)device, "256M", NULL });
-	bench_program("mkfs_xfs", (char *[]){ "/usr/sbin/mkfs.xfs", "-q", "-f", "-d", "size=512m",
-					      (char *)device, NULL });
+	char *node = (char *)device;
+	char *ext4[] = { "/usr/sbin/mkfs.ext4", "-q", "-F", "-b", "4096", node, "256M", NULL };
+	char *xfs[] = { "/usr/sbin/mkfs.xfs", "-q", "-f", "-d", "size=512m", node, NULL };
+
+	bench_program("mkfs_ext4", ext4);
+	bench_program("mkfs_xfs", xfs);
 }
 
 static int has_group(char **groups, const char *name)
