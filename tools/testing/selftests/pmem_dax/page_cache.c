@@ -240,4 +240,44 @@ TEST_F(page_cache, file_system_after)
 	EXPECT_EQ(EINVAL, errno);
 }
 
+/*
+ * A file system that is stored as a whole, over another one whose blocks the page cache still has,
+ * is the one that is mounted; and what is written to it then, is there for the next mapping.
+ */
+TEST_F(page_cache, file_system_stored)
+{
+	const size_t length = 32 * SZ_1M;
+	uint64_t seed = new_seed();
+	char text[32], *image, *map;
+	int file;
+
+	ASSERT_EQ(0, shell("mkfs.ext4 -q -F %s 32M && mount %s /mnt && umount /mnt", node, node));
+	ASSERT_EQ(0, shell("rm -rf /tmp/tree /tmp/image && mkdir -p /tmp/tree/directory"));
+	ASSERT_EQ(0, shell("head -c 3M /dev/urandom >/tmp/tree/directory/large"));
+	ASSERT_EQ(0, shell("echo content >/tmp/tree/small"));
+	ASSERT_EQ(0, shell("mkfs.ext4 -q -F -d /tmp/tree /tmp/image 32M"));
+	file = open("/tmp/image", O_RDONLY | O_CLOEXEC);
+	image = mmap(NULL, length, PROT_READ, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, image);
+	map = map_shared(self->fd, length, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	memcpy(map, image, length);
+	munmap(map, length);
+
+	ASSERT_EQ(0, mount(node, "/mnt", "ext4", 0, NULL));
+	EXPECT_EQ(0, shell("cmp /tmp/tree/small /mnt/small"));
+	EXPECT_EQ(0, shell("cmp /tmp/tree/directory/large /mnt/directory/large"));
+	snprintf(text, sizeof(text), "written %016lx", (unsigned long)seed);
+	EXPECT_EQ(0, shell("echo %s >/mnt/later", text));
+	ASSERT_EQ(0, umount("/mnt"));
+	EXPECT_EQ(0, shell("fsck.ext4 -fn %s >/dev/null 2>&1", node));
+
+	map = map_shared(self->fd, length, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_NE(NULL, memmem(map, length, text, strlen(text)));
+	munmap(map, length);
+	munmap(image, length);
+	close(file);
+}
+
 PMEM_DAX_MAIN("namespace0.0")
