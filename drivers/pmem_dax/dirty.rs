@@ -87,9 +87,7 @@ impl DirtyChunks {
         }
     }
 
-    // Inlined, it would make the path longer that does not come here.
-    #[cold]
-    #[inline(never)]
+    #[inline(always)]
     fn set(&self, word: &AtomicU64, chunk: u64) {
         // Less than 64, as `new` made the shares large enough.
         let share = chunk.wrapping_shr(self.share);
