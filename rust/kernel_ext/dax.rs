@@ -49,17 +49,18 @@ use kernel::{
     device,
     error::from_err_ptr,
     iov::IovIterSource,
-    new_mutex,
     prelude::*,
     sync::{
         lock::{
             mutex::MutexBackend,
-            Guard, //
+            Backend, //
         },
-        Arc,
-        Mutex, //
+        Arc, //
     },
-    types::NotThreadSafe, //
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
 };
 
 const TABLE_LOCKS: usize = 1 << TABLE_LOCK_BITS;
@@ -99,19 +100,56 @@ pub trait Operations: Send + Sync + 'static {
         Self: Sized;
 }
 
-/// In a cache line of its own, so that faults in different places do not disturb each other.
+/// A mutex, in a cache line of its own, so that faults in different places do not disturb each other.
+///
+/// `kernel::sync::Mutex` would do, but its guard asks, by a call in each fault, whether it is held.
 #[pin_data]
 #[repr(align(64))]
 struct TableLock {
     #[pin]
-    lock: Mutex<()>,
+    mutex: Opaque<bindings::mutex>,
 }
 
 impl TableLock {
     fn new() -> impl PinInit<Self> {
+        let key = kernel::static_lock_class!();
+
         pin_init!(Self {
-            lock <- new_mutex!((), "pmem_dax table"),
+            mutex <- Opaque::ffi_init(|mutex| {
+                // SAFETY: The name and the class live for ever, and `mutex` is valid and pinned.
+                unsafe {
+                    MutexBackend::init(mutex, c"pmem_dax table".as_char_ptr(), key.as_ptr())
+                }
+            }),
         })
+    }
+
+    #[inline]
+    fn lock(&self) -> TableGuard<'_> {
+        // INVARIANT: It is locked here.
+        TableGuard {
+            lock: self,
+            // SAFETY: `new` initialised it.
+            state: unsafe { MutexBackend::lock(self.mutex.get()) },
+            _thread: NotThreadSafe,
+        }
+    }
+}
+
+/// # Invariants
+///
+/// `lock` is held.
+struct TableGuard<'a> {
+    lock: &'a TableLock,
+    state: <MutexBackend as Backend>::GuardState,
+    _thread: NotThreadSafe,
+}
+
+impl Drop for TableGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants it is held.
+        unsafe { MutexBackend::unlock(self.lock.mutex.get(), &self.state) };
     }
 }
 
@@ -377,7 +415,7 @@ impl<T: Operations> Device<T> {
         // As include/linux/hash.h: hash_64, so that threads which are at the same place, each of a
         // part of its own, do not meet at one lock: sizes of parts are round numbers.
         let hash = key.wrapping_mul(0x61c8_8646_80b5_83eb) >> (usize::BITS - TABLE_LOCK_BITS);
-        let lock = self.table_locks[hash].lock.lock();
+        let lock = self.table_locks[hash].lock();
 
         if self.dead.load(Ordering::Acquire) {
             return None;
@@ -392,7 +430,7 @@ impl<T: Operations> Device<T> {
     /// Waits for all [`Table`]s that there are now. May sleep.
     pub fn wait_for_tables(&self) {
         for table in &self.table_locks {
-            drop(table.lock.lock());
+            drop(table.lock());
         }
     }
 
@@ -744,7 +782,7 @@ impl<T: Operations> Drop for Entered<'_, T> {
 /// `device` was not dead after the lock was taken, which is one of its `table_locks`.
 pub struct Table<'a, T: Operations> {
     device: &'a Device<T>,
-    _lock: Guard<'a, (), MutexBackend>,
+    _lock: TableGuard<'a>,
 }
 
 impl<T: Operations> Table<'_, T> {
