@@ -15,7 +15,6 @@ use core::sync::atomic::{
 use kernel_ext::{
     dax::{
         Access,
-        Run,
         Table, //
     },
     mm::fault::{
@@ -32,7 +31,7 @@ use kernel_ext::{
     }, //
 };
 
-/// The most pages that a fault of one page maps besides.
+/// The most pages that a fault of one page maps besides, where not all of a folio fits.
 const MOST_FOLLOWERS: usize = 64;
 
 /// Which pages will be touched next if somebody goes through the memory in order.
@@ -204,29 +203,46 @@ fn map<const FS_DAX: bool>(
     if writable {
         device.dirty.mark_block(page, order);
     }
-    let write = shared && fault.is_write();
-    let outcome = fault.insert(block, write);
-
-    if order == Order::Pte && outcome == Outcome::NO_PAGE {
-        let mut last = page.0;
-
-        if device.order.is_next(page) {
-            let pages = fault.followers(MOST_FOLLOWERS);
-
-            if let Some(run) = followers(mapping, &table, page, pages) {
-                if writable {
-                    // The fault's own page marked the chunk that the first one is in.
-                    let end = PageOffset(page.0 + pages);
-
-                    device.dirty.mark_block(end, Order::Pte);
-                }
-                fault.insert_followers(run, write);
-                last += pages;
-            }
+    if order == Order::Pte {
+        if let Some(outcome) = map_run(mapping, &table, &fault, writable) {
+            return outcome;
         }
-        device.order.set_next(PageOffset(last + 1));
+    }
+    let outcome = fault.insert(block, shared && fault.is_write());
+
+    if order == Order::Pte {
+        device.order.set_next(PageOffset(page.0 + 1));
     }
     outcome
+}
+
+/// Maps the pages behind that of `fault` too, if it is the one that was expected and all of them are
+/// good. `None` if the page of the fault was not mapped: it has to be, by itself.
+#[inline(always)]
+fn map_run<const FS_DAX: bool>(
+    mapping: &Mapping<FS_DAX>,
+    table: &Table<'_, Media>,
+    fault: &Fault<'_>,
+    writable: bool,
+) -> Option<Outcome> {
+    let device = mapping.device();
+    if !device.order.is_next(fault.page()) {
+        return None;
+    }
+    let run = fault.run(MOST_FOLLOWERS)?;
+    let (first, pages) = run.reach();
+
+    if !lie_before(first, pages, mapping.node().end()) {
+        return None;
+    }
+    if writable {
+        // The fault's own page marked the chunk that the first one is in.
+        device.dirty.mark_block(run.last(), Order::Pte);
+    }
+    let outcome = table.map_run(fault, &run)?;
+
+    device.order.set_next(PageOffset(run.last().0 + 1));
+    Some(outcome)
 }
 
 /// Copies what a process stores to in a private mapping.
@@ -253,20 +269,4 @@ fn copy<const FS_DAX: bool>(
         Access::Poisoned => refuse_bad(mapping.device(), fault),
         Access::Refused => refuse(mapping.device(), fault, Refusal::Unaligned),
     }
-}
-
-/// The `pages` pages behind `page`, if all of them can be mapped too.
-#[inline(always)]
-fn followers<'a, const FS_DAX: bool>(
-    mapping: &Mapping<FS_DAX>,
-    table: &'a Table<'_, Media>,
-    page: PageOffset,
-    pages: usize,
-) -> Option<Run<'a>> {
-    let next = page.checked_add(1)?;
-
-    if pages == 0 || !lie_before(next, pages, mapping.node().end()) {
-        return None;
-    }
-    table.run(next, pages)
 }

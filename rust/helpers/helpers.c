@@ -138,3 +138,26 @@ void pmem_helper_memcpy_flushcache(void *dst, const void *src, size_t cnt)
 {
 	memcpy_flushcache(dst, src, cnt);
 }
+
+void pmem_helper_xas_init(struct xa_state *xas, struct xarray *xa, unsigned long index,
+			  unsigned int order)
+{
+	XA_STATE_ORDER(state, xa, index, order);
+
+	*xas = state;
+}
+
+void pmem_helper_xas_lock_irq(struct xa_state *xas)
+{
+	xas_lock_irq(xas);
+}
+
+void pmem_helper_xas_unlock_irq(struct xa_state *xas)
+{
+	xas_unlock_irq(xas);
+}
+
+int pmem_helper_xas_error(const struct xa_state *xas)
+{
+	return xas_error(xas);
+}

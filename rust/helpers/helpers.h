@@ -14,6 +14,7 @@
 #include <linux/nd.h>
 #include <linux/ratelimit.h>
 #include <linux/uio.h>
+#include <linux/xarray.h>
 
 /* linux/device.h */
 int pmem_helper_dev_to_node(struct device *dev);
@@ -64,5 +65,12 @@ int pmem_helper_clear_mce_nospec(unsigned long pfn);
 
 /* linux/string.h */
 void pmem_helper_memcpy_flushcache(void *dst, const void *src, size_t cnt);
+
+/* linux/xarray.h */
+void pmem_helper_xas_init(struct xa_state *xas, struct xarray *xa, unsigned long index,
+			  unsigned int order);
+void pmem_helper_xas_lock_irq(struct xa_state *xas);
+void pmem_helper_xas_unlock_irq(struct xa_state *xas);
+int pmem_helper_xas_error(const struct xa_state *xas);
 
 #endif /* _PMEM_DAX_HELPERS_H */

@@ -13,7 +13,8 @@ use crate::{
     mm::{
         fault::{
             Fault,
-            Outcome, //
+            Outcome,
+            Run, //
         },
         memremap::{
             PageMap,
@@ -170,10 +171,8 @@ impl Drop for TableGuard<'_> {
 #[pin_data(PinnedDrop)]
 pub struct Device<T: Operations> {
     dax: *mut bindings::dax_device,
-    // Before `inode`: the folios point at its mapping.
     #[pin]
     pages: PageMap,
-    inode: Inode,
     provider: UnsafeCell<Option<T::Provider>>,
     disk: AtomicPtr<bindings::gendisk>,
     dead: AtomicBool,
@@ -227,27 +226,28 @@ impl<T: Operations> Device<T> {
         T::Provider: 'a,
     {
         try_pin_init!(&this in Self {
-            inode: match page_type {
-                PageType::Generic => Inode::new(mount)?,
-                PageType::FsDax => Inode::with_entries(mount, span.size())?,
-            },
             provider: UnsafeCell::new(Some(provider)),
             disk: AtomicPtr::new(ptr::null_mut()),
             dead: AtomicBool::new(false),
             table_locks <- pin_init::pin_init_array_from_fn(|_| TableLock::new()),
             data <- data,
-            // SAFETY: The device is pinned, and releases the pages before it goes; the inode is
-            // dropped after the pages.
+            // SAFETY: The device is pinned, and releases the pages before it goes.
             pages <- unsafe {
                 PageMap::new(
                     dev,
                     span,
                     page_type,
                     largest,
-                    &(*this.as_ptr()).inode,
+                    match page_type {
+                        PageType::Generic => Inode::new(mount, span.size())?,
+                        PageType::FsDax => Inode::with_entries(mount, span.size())?,
+                    },
                     &Self::PAGE_OPERATIONS,
                     this.as_ptr().cast(),
                 )
+            },
+            _: {
+                pages.publish()?
             },
             dax: {
                 // SAFETY: What an operation uses is initialised, and pinned. Whoever calls one holds
@@ -262,8 +262,8 @@ impl<T: Operations> Device<T> {
                 unsafe { bindings::set_dax_nocache(dax) };
                 // SAFETY: As above.
                 unsafe { bindings::set_dax_nomc(dax) };
-                // SAFETY: The inode was initialised above, and nobody maps it yet.
-                unsafe { (*(*this.as_ptr()).inode.as_raw()).i_private = dax.cast() };
+                // SAFETY: The pages were initialised above, and nobody maps their inode yet.
+                unsafe { (*(*this.as_ptr()).pages.inode().as_raw()).i_private = dax.cast() };
                 dax
             },
         })
@@ -321,13 +321,13 @@ impl<T: Operations> Device<T> {
     fn take_back(&self) -> Result {
         match self.pages.page_type() {
             PageType::Generic => Ok(()),
-            PageType::FsDax => self.inode.break_layout().map_err(|_| EBUSY),
+            PageType::FsDax => self.inode().break_layout().map_err(|_| EBUSY),
         }
     }
 
     /// The inode whose mapping has all mappings of the device.
     pub fn inode(&self) -> &Inode {
-        &self.inode
+        self.pages.inode()
     }
 
     /// Has the memory stay until [`detach`](Self::detach) because of the bios of `disk`.
@@ -453,7 +453,7 @@ impl<T: Operations> Device<T> {
         self.wait_for_tables();
         // Nobody can insert pages now, so one pass is enough.
         if let Some(all) = ByteRange::of_pages(PageOffset(0), self.pages.pages()) {
-            self.inode.unmap(all, true);
+            self.inode().unmap(all, true);
         }
         let call_last = || {
             // INVARIANT: `dead` was set by us, so nobody else gets to the release below, and that
@@ -619,7 +619,7 @@ impl<T: Operations> Device<T> {
         device.wait_for_tables();
         // Who touches it faults again, and is told then with the address. The generic handler would
         // find only those who map the head of the folio.
-        device.inode.unmap(range, false);
+        device.inode().unmap(range, false);
         if device.pages.page_type() == PageType::Generic {
             return 0;
         }
@@ -631,7 +631,7 @@ impl<T: Operations> Device<T> {
             bindings::dax_holder_notify_failure(device.dax, range.start(), range.len(), flags)
         } {
             result if result != EOPNOTSUPP.to_errno() => result,
-            _ if device.pages.is_of_another(Pfn(pfn), &device.inode) => EOPNOTSUPP.to_errno(),
+            _ if device.pages.is_of_another(Pfn(pfn)) => EOPNOTSUPP.to_errno(),
             _ => 0,
         }
     }
@@ -825,18 +825,28 @@ impl<T: Operations> Table<'_, T> {
         })
     }
 
-    /// The `pages` pages from `page` on, if all of them are there and good.
+    /// Maps `run` for `fault`, for stores if that is one, if all that may be mapped by it is good.
+    /// What is mapped there already stays.
+    ///
+    /// `None` if the page of the fault was not mapped, which somebody else may prevent for a moment.
     #[inline]
-    pub fn run(&self, page: PageOffset, pages: usize) -> Option<Run<'_>> {
-        if self.device.data.is_bad(page, pages) {
+    pub fn map_run(&self, fault: &Fault<'_>, run: &Run) -> Option<Outcome> {
+        let (first, pages) = run.reach();
+
+        // mm/memory.c: set_pte_range takes a store to a private mapping for one to a copy.
+        if fault.is_write() && !fault.is_shared() || self.device.data.is_bad(first, pages) {
             return None;
         }
-        // INVARIANT: The pages are of memory that stays mapped.
-        Some(Run {
-            first: self.device.pages.run(page, pages)?,
-            pages,
-            _table: PhantomData,
-        })
+        // The entries of the mapping are the folios, of memory that stays mapped, and end where that
+        // does.
+        //
+        // SAFETY: By the invariants of `Fault` `vmf` is valid, and by those of `Run` the pages are in
+        // one page table and in the VMA. mm/filemap.c: filemap_map_pages looks for that table again.
+        let outcome = Outcome(unsafe {
+            bindings::filemap_map_pages(fault.as_raw(), run.first().0, run.last().0)
+        });
+
+        (outcome == Outcome::NO_PAGE).then_some(outcome)
     }
 }
 
@@ -874,26 +884,5 @@ impl Block<'_> {
     #[inline]
     pub(crate) fn page(&self) -> *mut bindings::page {
         self.page.as_ptr()
-    }
-}
-
-/// Pages in a row that can be mapped one by one.
-///
-/// # Invariants
-///
-/// The `pages` pages from `first` on stay valid for `'a`.
-pub struct Run<'a> {
-    first: NonNull<bindings::page>,
-    pages: usize,
-    _table: PhantomData<&'a ()>,
-}
-
-impl Run<'_> {
-    #[inline]
-    pub(crate) fn pages(&self) -> impl Iterator<Item = *mut bindings::page> + '_ {
-        (0..self.pages).map(|i| {
-            // SAFETY: By the type's invariants.
-            unsafe { self.first.add(i) }.as_ptr()
-        })
     }
 }

@@ -11,10 +11,15 @@ use crate::{
         ModuleRef,
         THIS_MODULE, //
     },
-    units::ByteRange, //
+    units::{
+        ByteRange,
+        Order,
+        PageOffset, //
+    },
 };
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     ptr::{
         self,
         NonNull, //
@@ -163,25 +168,22 @@ unsafe impl Send for Inode {}
 unsafe impl Sync for Inode {}
 
 impl Inode {
-    /// Makes an inode. May sleep.
-    pub fn new(mount: &Arc<Mount>) -> Result<Self> {
-        Self::with_mode(mount, bindings::S_IFCHR)
+    /// Makes an inode for `size` bytes of memory. May sleep.
+    pub fn new(mount: &Arc<Mount>, size: u64) -> Result<Self> {
+        Self::with_mode(mount, size, bindings::S_IFCHR)
     }
 
-    /// The same for `size` bytes of memory that file systems may map too, of which fs/dax.c keeps
-    /// in the mapping what belongs to it. It is a block device to mm, so that pages cannot be pinned
-    /// for long: with a character device mm/gup.c would try to, fail, and try again for ever.
+    /// The same for memory that file systems may map too, of which fs/dax.c keeps in the mapping what
+    /// belongs to it. It is a block device to mm, so that pages cannot be pinned for long: with a
+    /// character device mm/gup.c would try to, fail, and try again for ever.
     ///
     /// The private data of the inode are for who made it. May sleep.
     pub(crate) fn with_entries(mount: &Arc<Mount>, size: u64) -> Result<Self> {
-        let inode = Self::with_mode(mount, bindings::S_IFBLK)?;
-
-        // SAFETY: The inode is new: nobody else knows it.
-        unsafe { (*inode.inode.as_ptr()).i_size = bindings::loff_t::try_from(size)? };
-        Ok(inode)
+        Self::with_mode(mount, size, bindings::S_IFBLK)
     }
 
-    fn with_mode(mount: &Arc<Mount>, mode: u32) -> Result<Self> {
+    fn with_mode(mount: &Arc<Mount>, size: u64, mode: u32) -> Result<Self> {
+        let size = bindings::loff_t::try_from(size)?;
         // SAFETY: By the type's invariants the mount is valid, and so is its super block.
         let super_block = unsafe { (*mount.mount.as_ptr()).mnt_sb };
         // SAFETY: As above.
@@ -197,6 +199,8 @@ impl Inode {
         unsafe { (*inode.as_ptr()).i_flags = bindings::S_PRIVATE | bindings::S_DAX };
         // SAFETY: As above.
         unsafe { (*inode.as_ptr()).__bindgen_anon_3.i_fop = &BackingFile::OPERATIONS };
+        // SAFETY: As above.
+        unsafe { (*inode.as_ptr()).i_size = size };
 
         // INVARIANT: `alloc_anon_inode` returned a reference.
         Ok(Self {
@@ -213,6 +217,64 @@ impl Inode {
 
     pub(crate) fn as_raw(&self) -> *mut bindings::inode {
         self.inode.as_ptr()
+    }
+
+    fn entries(&self) -> *mut bindings::xarray {
+        // SAFETY: By the type's invariants the mapping is valid.
+        unsafe { &raw mut (*self.mapping()).i_pages }
+    }
+
+    /// Lets mm find `folio` at the 2 MiB from `page` on when it maps more than one page at a time
+    /// (mm/filemap.c: filemap_map_pages). That is not page cache: it is not counted so, and nobody can
+    /// reclaim it, as neither the inode nor the folio is on a list. May sleep.
+    ///
+    /// Not all of a larger folio at once: its place in the mapping need not be a multiple of its size,
+    /// as that of an entry has to be.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `page` is not a multiple of 2 MiB; `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// The folio has these pages in this mapping, and stays valid until after
+    /// [`Self::remove_folios`].
+    pub(crate) unsafe fn add_folio(
+        &self,
+        folio: NonNull<bindings::folio>,
+        page: PageOffset,
+    ) -> Result {
+        if page.0 % Order::Pmd.pages() != 0 {
+            return Err(EINVAL);
+        }
+        let mut state = MaybeUninit::uninit();
+        let state: *mut bindings::xa_state = state.as_mut_ptr();
+
+        // SAFETY: `state` is valid for writes.
+        unsafe { bindings::xas_init(state, self.entries(), page.0, Order::Pmd.order()) };
+        loop {
+            // SAFETY: `state` was initialised, with a valid array.
+            unsafe { bindings::xas_lock_irq(state) };
+            // SAFETY: As above; its lock is held. By this function's requirements the pointer is one
+            // of those that the array may have: aligned, not null.
+            unsafe { bindings::xas_store(state, folio.as_ptr().cast()) };
+            // SAFETY: The lock is held.
+            unsafe { bindings::xas_unlock_irq(state) };
+            // SAFETY: `state` is valid, and the lock is not held.
+            if !unsafe { bindings::xas_nomem(state, bindings::GFP_KERNEL) } {
+                // SAFETY: `state` is valid.
+                return to_result(unsafe { bindings::xas_error(state) });
+            }
+        }
+    }
+
+    /// Lets nobody find a folio any more, and waits for who looks for one. Those who found one have a
+    /// reference of it. May sleep.
+    pub(crate) fn remove_folios(&self) {
+        // SAFETY: By the type's invariants the mapping is valid, and so is its array.
+        unsafe { bindings::xa_destroy(self.entries()) };
+        // SAFETY: It has no requirements; we may sleep.
+        unsafe { bindings::synchronize_rcu() };
     }
 
     /// Lets go of all memory that belongs to the mapping: see [`with_entries`](Self::with_entries).

@@ -6,10 +6,7 @@
 
 use crate::{
     bindings,
-    dax::{
-        Block,
-        Run, //
-    },
+    dax::Block,
     units::{
         Order,
         PageOffset,
@@ -217,23 +214,22 @@ impl<'a> Fault<'a> {
         (pmd.pmd != 0).then_some(pmd)
     }
 
-    /// How many pages to map after that of the fault too: as many as are mapped right before it,
-    /// but no more than `most`, nor past the end of the page table or the mapping.
+    /// The pages to map if somebody goes through the memory in order: that of the fault, and as many
+    /// behind it as are mapped right before it, but no more than `most`, nor past the end of the page
+    /// table or the mapping. `None` if nothing is mapped right before it.
     ///
     /// So who goes through the memory in order has to fault less and less, and who does not pays
     /// for at most as many pages as he touched. Only a guess is made from what others may be
     /// changing.
     #[inline]
-    pub fn followers(&self, most: usize) -> usize {
+    pub fn run(&self, most: usize) -> Option<Run> {
         const PRESENT: c_ulong = 1;
         let index = (self.address() >> PAGE_SHIFT) % Order::Pmd.pages();
         let rcu = kernel::sync::rcu::read_lock();
-        let Some(mut pmd) = self.pmd() else {
-            return 0;
-        };
+        let mut pmd = self.pmd()?;
         // SAFETY: It only looks at the value.
         if index == 0 || unsafe { bindings::pmd_trans_huge(pmd) } {
-            return 0;
+            return None;
         }
         // SAFETY: The entry is that of a table of 512 entries, and `index` is that of the address.
         // Page tables are freed by RCU (mm/mmu_gather.c, with PT_RECLAIM), so it is at least memory.
@@ -249,37 +245,24 @@ impl<'a> Fault<'a> {
 
         drop(rcu);
         if before == 0 {
-            return 0;
+            return None;
         }
         // SAFETY: The plain bounds are always valid while the lock is held.
         let end = unsafe { self.vma().__bindgen_anon_1.__bindgen_anon_1.vm_end };
+        let pages = (before + 1)
+            .min(Order::Pmd.pages() - index)
+            .min((end - self.address()) >> PAGE_SHIFT);
+        let first = self.page();
 
-        before
-            .min(Order::Pmd.pages() - 1 - index)
-            .min(((end - self.address()) >> PAGE_SHIFT) - 1)
-    }
-
-    /// Maps `run` behind the page of the fault, for stores if `write`, as that was mapped. What is
-    /// mapped there already stays.
-    ///
-    /// Not inlined, as its loop needs all registers.
-    #[inline(never)]
-    pub fn insert_followers(&self, run: Run<'_>, write: bool) {
-        // SAFETY: By the type's invariants `vmf` is valid; it has no owning fields.
-        let mut vmf = unsafe { self.vmf.as_ptr().read() };
-
-        for page in run.pages() {
-            vmf.__bindgen_anon_1.address += 1 << PAGE_SHIFT;
-            // SAFETY: `vmf` is a copy of a valid one, of which mm/memory.c:
-            // vmf_insert_page_mkwrite reads the VMA and the address, which it checks; by the
-            // invariants of `Run` the page is valid.
-            let outcome = unsafe { bindings::vmf_insert_page_mkwrite(&mut vmf, page, write) };
-
-            // Whoever wants the page will fault for it, and be told.
-            if outcome != Outcome::NO_PAGE.0 {
-                return;
-            }
-        }
+        Some(Run {
+            first,
+            pages,
+            reach: match first.0 % Order::Pmd.pages() == index {
+                false => (first, pages),
+                // mm/filemap.c: filemap_map_pages maps all of a folio that lies in one page table.
+                true => (PageOffset(first.0 - index), Order::Pmd.pages()),
+            },
+        })
     }
 
     /// Maps `block` at the address of the fault; for stores if `write`. Otherwise it is as the
@@ -312,5 +295,33 @@ impl<'a> Fault<'a> {
         // SAFETY: By the type's invariants `vmf` is valid and ours.
         unsafe { (*self.vmf.as_ptr()).page = page };
         Outcome::COPY
+    }
+}
+
+/// Pages that one fault may map: see [`Fault::run`].
+pub struct Run {
+    first: PageOffset,
+    pages: usize,
+    reach: (PageOffset, usize),
+}
+
+impl Run {
+    /// The first page: that of the fault.
+    #[inline]
+    pub(crate) fn first(&self) -> PageOffset {
+        self.first
+    }
+
+    /// The last page.
+    #[inline]
+    pub fn last(&self) -> PageOffset {
+        PageOffset(self.first.0 + self.pages - 1)
+    }
+
+    /// Where the pages are, and how many, that may be mapped in the mapping when those of the run
+    /// are asked for. All of them have to be good.
+    #[inline]
+    pub fn reach(&self) -> (PageOffset, usize) {
+        self.reach
     }
 }

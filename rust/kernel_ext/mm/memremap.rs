@@ -51,7 +51,7 @@ pub enum PageType {
 /// # Invariants
 ///
 /// The pages of `first` to `first + pages` are within `range`, and no page of the altmap is one of
-/// them.
+/// them. Both are multiples of 2 MiB.
 #[derive(Clone, Copy)]
 pub struct Span {
     range: bindings::range,
@@ -64,7 +64,7 @@ impl Span {
     /// The memory of `range`, whose last `size` bytes are data. What is before them may be used for
     /// the struct pages, if `altmap` says so.
     ///
-    /// `None` if the data do not start and end at pages, or are not within.
+    /// `None` if the data do not start and end at multiples of 2 MiB, or are not within.
     pub(crate) fn new(
         range: bindings::range,
         size: u64,
@@ -75,7 +75,7 @@ impl Span {
         let pages = Pfn::from_phys(size)?.0;
         let first = Pfn::from_phys(start)?;
 
-        if start < range.start {
+        if start < range.start || (first.0 | pages) % Order::Pmd.pages() != 0 {
             return None;
         }
         // What drivers/nvdimm/pfn_devs.c reserves and offers is counted from the base on.
@@ -119,22 +119,24 @@ impl Span {
 
 /// The physical memory of a device, mapped into the kernel and with a `struct page` for each page.
 ///
-/// Each naturally aligned block of the largest order is one folio, what is left at the edges are
-/// smaller ones. A 4 KiB fault maps a page of the large folio, a large one all of it, in any
-/// mixture: that is what `vmemmap_shift = 0` is for, since with a shift the struct pages of a
-/// folio's tail share memory and cannot count their mappings. But nothing between: a 1 GiB folio
-/// cannot be mapped in parts of 2 MiB (linux/rmap.h: __folio_rmap_sanity_checks).
+/// Each naturally aligned block of the largest order is one folio; those at the edges are of 2 MiB. A
+/// 4 KiB fault maps a page of the large folio, a large one all of it, in any mixture: that is what
+/// `vmemmap_shift = 0` is for, since with a shift the struct pages of a folio's tail share memory and
+/// cannot count their mappings. But nothing between: a 1 GiB folio cannot be mapped in parts of 2 MiB
+/// (linux/rmap.h: __folio_rmap_sanity_checks).
 ///
 /// # Invariants
 ///
 /// - `pgmap` is pinned. While `mapped` is set, `memremap_pages` holds it and `base` is the kernel's
 ///   address of the first of `pages` pages, whose `struct page` is `memory`; the others follow it.
+/// - `first` and `pages` are multiples of 2 MiB.
 /// - While `mapped` is set, every page is in a folio of the largest order, up to `largest`, whose
 ///   naturally aligned block has the page and lies within. Not if `page_type` is `FsDax`.
 #[pin_data(PinnedDrop)]
 pub struct PageMap {
     #[pin]
     pgmap: Opaque<bindings::dev_pagemap>,
+    inode: Inode,
     base: NonNull<u8>,
     memory: NonNull<bindings::page>,
     first: Pfn,
@@ -165,14 +167,13 @@ impl PageMap {
     ///
     /// # Safety
     ///
-    /// - `owner` stays valid, for whatever the callback does with it, until [`Self::release`].
-    /// - `inode` lives until after [`Self::release`].
+    /// `owner` stays valid, for whatever the callback does with it, until [`Self::release`].
     pub(crate) unsafe fn new<'a>(
         dev: &'a device::Device<device::Bound>,
         span: &'a Span,
         page_type: PageType,
         largest: Order,
-        inode: &'a Inode,
+        inode: Inode,
         operations: &'static bindings::dev_pagemap_ops,
         owner: *mut c_void,
     ) -> impl PinInit<Self, Error> + 'a {
@@ -200,6 +201,7 @@ impl PageMap {
                 }
                 Ok::<(), Error>(())
             }),
+            inode,
             base: {
                 // SAFETY: The field was just initialised, and is pinned.
                 let pgmap = unsafe { &raw mut (*this.as_ptr()).pgmap }.cast();
@@ -225,10 +227,16 @@ impl PageMap {
             _: {
                 if *page_type == PageType::Generic {
                     // SAFETY: All fields are initialised.
-                    unsafe { this.as_ref() }.assemble(inode);
+                    unsafe { this.as_ref() }.assemble();
                 }
             },
         })
+    }
+
+    /// The inode whose mapping the pages belong to.
+    #[inline]
+    pub(crate) fn inode(&self) -> &Inode {
+        &self.inode
     }
 
     /// The kernel's address of the memory. Valid while mapped.
@@ -287,11 +295,15 @@ impl PageMap {
         let pfn = Pfn(self.first.0.wrapping_add(offset.0));
         let fits = match order {
             Order::Pte => true,
-            Order::Pmd => self.largest == Order::Pmd || self.is_between(pfn),
-            Order::Pud => self.largest == Order::Pud,
+            // The first page is a multiple of it.
+            Order::Pmd => {
+                offset.0 % order.pages() == 0
+                    && (self.largest == Order::Pmd || self.is_between(pfn))
+            }
+            Order::Pud => self.largest == Order::Pud && pfn.0 % order.pages() == 0,
         };
 
-        (fits && pfn.0 % order.pages() == 0).then_some(first)
+        fits.then_some(first)
     }
 
     /// The `pages` pages from the `offset`th on. Valid while mapped.
@@ -318,10 +330,10 @@ impl PageMap {
         let mut pfn = self.first.0;
 
         while pfn < end {
-            let order = [Order::Pud, Order::Pmd]
-                .into_iter()
-                .find(|order| *order <= self.largest && self.has_block(Pfn(pfn), *order))
-                .unwrap_or(Order::Pte);
+            let order = match self.largest {
+                Order::Pud if self.has_block(Pfn(pfn), Order::Pud) => Order::Pud,
+                _ => Order::Pmd,
+            };
 
             f(Pfn(pfn), order);
             pfn += order.pages();
@@ -329,40 +341,73 @@ impl PageMap {
     }
 
     /// Joins the pages to folios.
-    fn assemble(&self, inode: &Inode) {
+    fn assemble(&self) {
         self.for_each_folio(|pfn, order| {
-            // SAFETY: mm/memremap.c initialised the page, and nobody else knows it yet.
-            let folio = unsafe { bindings::pfn_folio(pfn.0) };
+            // SAFETY: By the type's invariants the pages are an array, and the folio is within it.
+            let head = unsafe { self.memory.add(pfn.0 - self.first.0) };
+            let pages = NonNull::slice_from_raw_parts(head, order.pages());
+            let folio = head.cast::<bindings::folio>();
 
-            for i in 0..order.pages() {
-                // SAFETY: By the type's invariants the pages are an array. Nobody else knows them.
-                let page = unsafe { &mut *self.memory.add(pfn.0 - self.first.0 + i).as_ptr() };
+            // SAFETY: As above; mm/mm_init.c initialised them, and nobody else knows them yet.
+            let pages = unsafe { &mut *pages.as_ptr() };
 
-                // mm/mm_init.c marks all pages of ZONE_DEVICE so, but these are counted like those of
-                // RAM. VFIO would pin them and, taking them for MMIO, never unpin them
-                // (drivers/vfio/vfio_iommu_type1.c: put_pfn).
-                page.flags.f &= !(1 << bindings::pageflags_PG_reserved);
-                if order != Order::Pte {
+            // By eight, as most of what a page costs is the loop.
+            for eight in pages.chunks_exact_mut(8) {
+                for page in eight {
+                    // mm/mm_init.c marks all pages of ZONE_DEVICE so, but these are counted like those
+                    // of RAM. VFIO would pin them and, taking them for MMIO, never unpin them
+                    // (drivers/vfio/vfio_iommu_type1.c: put_pfn).
+                    page.flags.f &= !(1 << bindings::pageflags_PG_reserved);
                     // It starts GENERIC pages with a count of 1, and zone_device_page_init wants 0.
                     page._refcount.counter = 0;
                 }
             }
-            if order != Order::Pte {
-                // SAFETY: As above; the pages are physically contiguous and aligned.
-                unsafe { bindings::zone_device_folio_init(folio, self.pgmap.get(), order.order()) };
-                // SAFETY: zone_device_page_init returns it locked.
-                unsafe { bindings::folio_unlock(folio) };
-                // zone_device_page_init took a reference for each page, as a driver that hands out
-                // pages wants it. Here memremap_pages took them already, and memunmap_pages drops
-                // just those: with these it would wait for ever.
-                //
-                // SAFETY: The references were just taken.
-                unsafe {
-                    bindings::percpu_ref_put_many(&raw mut (*self.pgmap.get()).ref_, order.pages())
-                };
-            }
-            Self::set_mapping(folio, inode.mapping(), pfn.0 - self.first.0);
+            // SAFETY: As above; the pages are physically contiguous and aligned.
+            unsafe {
+                bindings::zone_device_folio_init(folio.as_ptr(), self.pgmap.get(), order.order())
+            };
+            // SAFETY: zone_device_page_init returns it locked.
+            unsafe { bindings::folio_unlock(folio.as_ptr()) };
+            // zone_device_page_init took a reference for each page, as a driver that hands out
+            // pages wants it. Here memremap_pages took them already, and memunmap_pages drops
+            // just those: with these it would wait for ever.
+            //
+            // SAFETY: The references were just taken.
+            unsafe {
+                bindings::percpu_ref_put_many(&raw mut (*self.pgmap.get()).ref_, order.pages())
+            };
+            // mm/filemap.c maps no others.
+            //
+            // SAFETY: As above.
+            unsafe { (*head.as_ptr()).flags.f |= 1 << bindings::pageflags_PG_uptodate };
+            Self::set_mapping(folio.as_ptr(), self.inode.mapping(), pfn.0 - self.first.0);
         });
+    }
+
+    /// Lets mm map more than one page at a time. Nobody may map any before. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn publish(&self) -> Result {
+        let mut result = Ok(());
+
+        if self.page_type == PageType::FsDax {
+            return result;
+        }
+        self.for_each_folio(|pfn, order| {
+            let first = pfn.0 - self.first.0;
+            // SAFETY: By the type's invariants the pages are an array, and the folio is within it.
+            let folio = unsafe { self.memory.add(first) }.cast();
+
+            for page in (first..first + order.pages()).step_by(Order::Pmd.pages()) {
+                if result.is_ok() {
+                    // SAFETY: `assemble` gave it our mapping; `release` removes it first.
+                    result = unsafe { self.inode.add_folio(folio, PageOffset(page)) };
+                }
+            }
+        });
+        result
     }
 
     fn set_mapping(
@@ -460,8 +505,8 @@ impl PageMap {
         !mapping.is_null() || share != 0 || unsafe { bindings::folio_ref_count(folio) } != 0
     }
 
-    /// Whether the page is in a file that is not of `inode`. Valid while mapped.
-    pub(crate) fn is_of_another(&self, pfn: Pfn, inode: &Inode) -> bool {
+    /// Whether the page is in a file that is not of our inode. Valid while mapped.
+    pub(crate) fn is_of_another(&self, pfn: Pfn) -> bool {
         // SAFETY: The caller's page is mapped.
         let folio = unsafe { bindings::pfn_folio(pfn.0) };
         // SAFETY: As above. Others change it.
@@ -469,7 +514,7 @@ impl PageMap {
             (&raw const (*folio).__bindgen_anon_1.__bindgen_anon_1.mapping).read_volatile()
         };
 
-        !mapping.is_null() && mapping != inode.mapping()
+        !mapping.is_null() && mapping != self.inode.mapping()
     }
 
     /// Waits until nobody maps or pins a page, and unmaps the memory. The first call does it, any
@@ -482,7 +527,7 @@ impl PageMap {
     ///
     /// # Safety
     ///
-    /// - Nobody uses `base` or inserts a page any more.
+    /// - Nobody uses `base` or inserts a page any more, nor calls [`Self::publish`].
     /// - All mappings of the pages have been removed, and cannot come back.
     pub(crate) unsafe fn release(
         &self,
@@ -496,6 +541,10 @@ impl PageMap {
 
         if !self.mapped.swap(false, Ordering::AcqRel) {
             return;
+        }
+        // mincore(2) finds them without a page that is mapped, and has a reference for a moment.
+        if self.page_type == PageType::Generic {
+            self.inode.remove_folios();
         }
         loop {
             settle();

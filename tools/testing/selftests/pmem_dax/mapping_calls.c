@@ -704,18 +704,18 @@ CALL(sync_hole)
 
 ROW(msync_hole) { .call = sync_hole };
 
-/* mincore(2) tells what is mapped */
+/* For mincore(2) all of the device is in memory, mapped or not. */
 CALL(in_core)
 {
 	unsigned char pages[PAGES];
-	long before = present_bytes(self->map, LENGTH), count = 0;
+	long count = 0;
 	size_t i;
 
 	if (mincore(self->map, LENGTH, pages))
 		return errno;
 	for (i = 0; i < PAGES; i++)
 		count += pages[i] & 1;
-	EXPECT_EQ(before, count * SZ_4K);
+	EXPECT_EQ(PAGES, count);
 	return 0;
 }
 

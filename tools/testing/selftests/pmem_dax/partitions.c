@@ -340,6 +340,32 @@ TEST_F(partitions, colours)
 	}
 }
 
+/* One that ends within 2M of memory: what is mapped in order does not go on behind its end. */
+TEST_F(partitions, order_ends_with_it)
+{
+	const size_t size = 3 * SZ_1M;
+	size_t offset;
+	char *map;
+	int part;
+
+	blkpg(self->fd, BLKPG_DEL_PARTITION, 1, 0, 0);
+	blkpg(self->fd, BLKPG_DEL_PARTITION, 2, 0, 0);
+	ASSERT_EQ(0, blkpg(self->fd, BLKPG_ADD_PARTITION, 1, SZ_2M / SECTOR, size / SECTOR));
+	part = open_part(1);
+	ASSERT_LE(0, part);
+	map = map_skewed(part, 4 * SZ_1M, 0, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(0, madvise(map, 4 * SZ_1M, MADV_NOHUGEPAGE));
+	for (offset = 0; offset < size; offset += SZ_4K)
+		touch(map + offset);
+	for (; offset < 4 * SZ_1M; offset += SZ_4K)
+		EXPECT_EQ(0, physical(map + offset));
+	EXPECT_EQ(BUS_ADRERR, bus_code(map + size, false));
+	munmap(map, 4 * SZ_1M);
+	close(part);
+	ASSERT_EQ(0, blkpg(self->fd, BLKPG_DEL_PARTITION, 1, 0, 0));
+}
+
 /* A partition of 8M that changes while 16M of it are mapped; behind it are 8M, then another one. */
 FIXTURE(resized) {
 	int fd, part;

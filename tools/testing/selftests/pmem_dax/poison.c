@@ -141,6 +141,25 @@ TEST_F(poison, accessed)
 			      BAD + SZ_4K));
 }
 
+/* What is mapped along with the pages that somebody goes through is never the bad one. */
+TEST_F(poison, in_order)
+{
+	char *map = map_skewed(self->fd, LENGTH, 0, variant->skew, PROT_READ | PROT_WRITE,
+			       MAP_SHARED);
+	off_t offset;
+
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(0, madvise(map, LENGTH, MADV_NOHUGEPAGE));
+	for (offset = SZ_2M; offset < BAD; offset += SZ_4K)
+		load_byte(map + offset);
+	EXPECT_EQ(0, physical(map + BAD));
+	EXPECT_EQ(LSB, poisoned(map + BAD, false));
+	for (offset = BAD + SZ_4K; offset < LENGTH; offset += SZ_4K)
+		load_byte(map + offset);
+	EXPECT_EQ(0, physical(map + BAD));
+	EXPECT_EQ(LSB, poisoned(map + BAD, true));
+}
+
 /* One that had the page mapped when it went bad, and one that comes later. */
 TEST_F(poison, other_processes)
 {
