@@ -4,6 +4,7 @@
 #include <linux/string.h>
 #include "helpers.h"
 #include "nd.h"
+#include "../../mm/internal.h"
 
 #ifndef CONFIG_SPARSEMEM_VMEMMAP
 #error "The struct pages of a device are taken for an array (kernel_ext/mm/memremap.rs)."
@@ -30,11 +31,20 @@ unsigned long pmem_helper_ftrace_regs_get_argument(struct ftrace_regs *fregs,
 	return ftrace_regs_get_argument(fregs, n);
 }
 
-void pmem_helper_zone_device_folio_init(struct folio *folio,
-					struct dev_pagemap *pgmap,
-					unsigned int order)
+void pmem_helper___SetPageHead(struct page *page)
 {
-	zone_device_folio_init(folio, pgmap, order);
+	__SetPageHead(page);
+}
+
+void pmem_helper_prep_compound_head(struct page *page, unsigned int order)
+{
+	prep_compound_head(page, order);
+}
+
+void pmem_helper_prep_compound_tail(struct page *tail, const struct page *head,
+				    unsigned int order)
+{
+	prep_compound_tail(tail, head, order);
 }
 
 struct page *pmem_helper_pfn_to_page(unsigned long pfn)
@@ -117,11 +127,6 @@ int pmem_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 				  unsigned long flags)
 {
 	return nvdimm_read_bytes(ndns, offset, buf, size, flags);
-}
-
-void pmem_helper_percpu_ref_put_many(struct percpu_ref *ref, unsigned long nr)
-{
-	percpu_ref_put_many(ref, nr);
 }
 
 void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs)

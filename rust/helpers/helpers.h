@@ -27,11 +27,6 @@ ssize_t pmem_helper_generic_write_sync(struct kiocb *iocb, ssize_t count);
 unsigned long pmem_helper_ftrace_regs_get_argument(struct ftrace_regs *fregs,
 						   unsigned int n);
 
-/* linux/memremap.h */
-void pmem_helper_zone_device_folio_init(struct folio *folio,
-					struct dev_pagemap *pgmap,
-					unsigned int order);
-
 /* linux/mm.h */
 struct page *pmem_helper_pfn_to_page(unsigned long pfn);
 void *pmem_helper_page_address(struct page *page);
@@ -48,14 +43,17 @@ bool pmem_helper_pud_trans_huge(pud_t pud);
 pte_t *pmem_helper_pte_offset_kernel(pmd_t *pmd, unsigned long address);
 void pmem_helper_vma_start_write(struct vm_area_struct *vma);
 
+/* linux/page-flags.h, mm/internal.h */
+void pmem_helper___SetPageHead(struct page *page);
+void pmem_helper_prep_compound_head(struct page *page, unsigned int order);
+void pmem_helper_prep_compound_tail(struct page *tail, const struct page *head,
+				    unsigned int order);
+
 /* linux/nd.h, drivers/nvdimm/nd.h */
 resource_size_t pmem_helper_nd_info_block_reserve(void);
 int pmem_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 				  resource_size_t offset, void *buf, size_t size,
 				  unsigned long flags);
-
-/* linux/percpu-refcount.h */
-void pmem_helper_percpu_ref_put_many(struct percpu_ref *ref, unsigned long nr);
 
 /* linux/ratelimit.h */
 void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs);

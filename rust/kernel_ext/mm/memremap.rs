@@ -340,48 +340,53 @@ impl PageMap {
         }
     }
 
-    /// Joins the pages to folios.
+    /// Joins the pages to folios, as mm/mm_init.c: memmap_init_compound does with a `vmemmap_shift`.
     fn assemble(&self) {
         self.for_each_folio(|pfn, order| {
             // SAFETY: By the type's invariants the pages are an array, and the folio is within it.
-            let head = unsafe { self.memory.add(pfn.0 - self.first.0) };
-            let pages = NonNull::slice_from_raw_parts(head, order.pages());
-            let folio = head.cast::<bindings::folio>();
+            let head = unsafe { self.memory.add(pfn.0 - self.first.0) }.as_ptr();
 
-            // SAFETY: As above; mm/mm_init.c initialised them, and nobody else knows them yet.
-            let pages = unsafe { &mut *pages.as_ptr() };
+            // SAFETY: As above; the smallest folio has 512 pages.
+            let first = unsafe { head.add(1) };
+            let tails = ptr::slice_from_raw_parts_mut(first, order.pages() - 1);
 
-            // By eight, as most of what a page costs is the loop.
-            for eight in pages.chunks_exact_mut(8) {
-                for page in eight {
-                    // mm/mm_init.c marks all pages of ZONE_DEVICE so, but these are counted like those
-                    // of RAM. VFIO would pin them and, taking them for MMIO, never unpin them
-                    // (drivers/vfio/vfio_iommu_type1.c: put_pfn).
-                    page.flags.f &= !(1 << bindings::pageflags_PG_reserved);
-                    // It starts GENERIC pages with a count of 1, and zone_device_page_init wants 0.
-                    page._refcount.counter = 0;
-                }
-            }
-            // SAFETY: As above; the pages are physically contiguous and aligned.
-            unsafe {
-                bindings::zone_device_folio_init(folio.as_ptr(), self.pgmap.get(), order.order())
-            };
-            // SAFETY: zone_device_page_init returns it locked.
-            unsafe { bindings::folio_unlock(folio.as_ptr()) };
-            // zone_device_page_init took a reference for each page, as a driver that hands out
-            // pages wants it. Here memremap_pages took them already, and memunmap_pages drops
-            // just those: with these it would wait for ever.
+            // SAFETY: mm/mm_init.c initialised the page, and nobody else knows it yet.
+            unsafe { bindings::__SetPageHead(head) };
+            // SAFETY: As above.
+            Self::count_as_ram(unsafe { &mut *head });
+            // SAFETY: As above; the pages are physically contiguous, and aligned.
+            unsafe { bindings::prep_compound_tail(first, head, order.order()) };
+            // All tails of a folio are alike; the function called for each takes three times as long.
             //
-            // SAFETY: The references were just taken.
-            unsafe {
-                bindings::percpu_ref_put_many(&raw mut (*self.pgmap.get()).ref_, order.pages())
-            };
+            // SAFETY: As above. It was just set.
+            let info = unsafe { (*first).__bindgen_anon_1.__bindgen_anon_3.compound_info };
+            // SAFETY: As above.
+            let mapping = unsafe { (*first).__bindgen_anon_1.__bindgen_anon_1.mapping };
+
+            // SAFETY: As above.
+            for tail in unsafe { &mut *tails } {
+                Self::count_as_ram(tail);
+                // It starts each GENERIC page with a count of 1, which only heads have.
+                tail._refcount.counter = 0;
+                tail.__bindgen_anon_1.__bindgen_anon_3.compound_info = info;
+                tail.__bindgen_anon_1.__bindgen_anon_1.mapping = mapping;
+            }
+            // SAFETY: As above.
+            unsafe { bindings::prep_compound_head(head, order.order()) };
             // mm/filemap.c maps no others.
             //
             // SAFETY: As above.
-            unsafe { (*head.as_ptr()).flags.f |= 1 << bindings::pageflags_PG_uptodate };
-            Self::set_mapping(folio.as_ptr(), self.inode.mapping(), pfn.0 - self.first.0);
+            unsafe { (*head).flags.f |= 1 << bindings::pageflags_PG_uptodate };
+            Self::set_mapping(head.cast(), self.inode.mapping(), pfn.0 - self.first.0);
         });
+    }
+
+    /// mm/mm_init.c marks all pages of ZONE_DEVICE as reserved, but these are counted like those of RAM.
+    /// VFIO would pin them and, taking them for MMIO, never unpin them
+    /// (drivers/vfio/vfio_iommu_type1.c: put_pfn).
+    #[inline(always)]
+    fn count_as_ram(page: &mut bindings::page) {
+        page.flags.f &= !(1 << bindings::pageflags_PG_reserved);
     }
 
     /// Lets mm map more than one page at a time. Nobody may map any before. May sleep.
