@@ -34,7 +34,10 @@ check: ## run every test, in virtual machines where it takes one
 	@tools/testing/check
 
 demo: ## show a DAX mapping at work, in a virtual machine
-	@tools/testing/demo/run
+	@tools/testing/demo/run guest
+
+demo-guest: ## show a guest of KVM whose NVDIMM is /dev/pmem0, in a virtual machine
+	@tools/testing/demo/run hypervisor
 
 bench: build ## measure pmem_dax and its peers, in instructions
 	@tools/testing/bench/run
@@ -48,4 +51,4 @@ shell: build ## open a shell in a virtual machine, with pmem devices of each kin
 clean-cache: ## remove the build root, which takes five minutes to make again
 	@rm -rf --one-file-system "$${XDG_CACHE_HOME:-$$HOME/.cache}/pmem-dax"
 
-.PHONY: help build install clean lint doc host-test check demo bench powercut shell clean-cache
+.PHONY: help build install clean lint doc host-test check demo demo-guest bench powercut shell clean-cache

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Guests of a real KVM for the tests named guest_*: QEMU with the running kernel, and
+# in it a shell that takes commands from here. What is known of a guest is in the
+# files of a directory, so that each test, which is a shell of its own, can go on
+# with a guest that an earlier one started:
+#
+#   guest_start a -object ... -device ...
+#   guest_boot a
+#   guest a 'ls /dev/pmem0'
+#   monitor a 'info memdev'
+#   guest_quit a
+
+GUEST_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+GUESTS=${GUESTS:-/tmp/guests}
+GUEST_RAM=${GUEST_RAM:-256M}
+# Seconds for one command, and for a boot, in an emulated machine that others share.
+GUEST_SECONDS=60
+GUEST_BOOT_SECONDS=150
+
+# What the guest's kernel has in modules, in the order in which they are loaded.
+GUEST_MODULES="libnvdimm nfit nd_pmem virtio_pmem virtio_balloon ext4"
+
+# have_kvm: or why not.
+have_kvm() {
+	[ -c /dev/kvm ] || modprobe -q kvm_amd || modprobe -q kvm_intel
+	if [ ! -c /dev/kvm ]; then
+		echo "no KVM"
+	elif ! command -v qemu-system-x86_64 >/dev/null; then
+		echo "no QEMU"
+	fi
+}
+
+# guest_kernel: the running one, with its modules.
+guest_kernel() {
+	local file
+
+	for file in "/usr/lib/modules/$(uname -r)/vmlinuz" "/boot/vmlinuz-$(uname -r)" \
+		/build/debug/vmlinuz; do
+		if [ -e "$file" ]; then
+			echo "$file"
+			return
+		fi
+	done
+	echo "no image of the running kernel" >&2
+	return 1
+}
+
+# guest_initramfs [PROGRAM...]: make the guest's root, with these programs in its
+# /bin, unless it is there.
+guest_initramfs() {
+	local dir=$GUESTS/root file name module program
+
+	[ ! -e "$GUESTS/initramfs" ] || return 0
+	mkdir -p "$dir"/{bin,sbin,etc,dev,proc,sys,mnt,tmp,modules}
+	cp "$(command -v busybox)" "$dir/bin/busybox"
+	cp /etc/mke2fs.conf "$dir/etc"
+	for program in "$(command -v mkfs.ext4)" "$(command -v ndctl)" "$@"; do
+		cp -L "$program" "$dir/bin/${program##*/}"
+		ldd "$program" | grep -o '/[^ ]*' | while read -r file; do
+			mkdir -p "$dir/${file%/*}"
+			cp -L "$file" "$dir/$file"
+		done
+	done
+	for module in $GUEST_MODULES; do
+		modprobe -i --show-depends "$module"
+	done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r file; do
+		name=${file##*/}
+		name=${name%.xz}
+		case $file in
+		*.xz) xz -dc "$file" >"$dir/modules/$name" ;;
+		*) cp "$file" "$dir/modules" ;;
+		esac
+		echo "$name" >>"$dir/modules/order"
+	done
+	cat >"$dir/init" <<-"INIT"
+		#!/bin/busybox sh
+		# Take commands from a virtio port; after each one say how it ended.
+		/bin/busybox --install -s /bin
+		mount -t proc proc /proc
+		mount -t sysfs sysfs /sys
+		mount -t devtmpfs devtmpfs /dev
+		while read -r name; do insmod "/modules/$name"; done </modules/order
+		exec 3<>/dev/vport0p1
+		echo ready >&3
+		while read -r line <&3; do
+			eval "$line" </dev/null >&3 2>&1
+			echo "= $?" >&3
+		done
+	INIT
+	chmod +x "$dir/init"
+	(cd "$dir" && find . | cpio -o -H newc 2>/dev/null) >"$GUESTS/initramfs"
+	rm -r "$dir"
+}
+
+# nvdimm NODE [SETTING...]: $NVDIMM is what makes a device of the guest of it. The
+# settings are those of the memory backend, and come last, so they win.
+nvdimm() {
+	local node=$1 id=nv${#NVDIMM[@]} settings
+
+	shift
+	settings=$(IFS=, && echo "$*")
+	NVDIMM=(-object "memory-backend-file,id=m$id,mem-path=$node,align=2M,share=on,pmem=on${settings:+,$settings}"
+		-device "nvdimm,memdev=m$id,id=$id")
+}
+
+# guest_start NAME ARGUMENT...: start QEMU, stopped. Before, $GUEST_BEFORE may have
+# a command that it is started by. Fails if QEMU does; $(guest_said NAME) is why.
+guest_start() {
+	local dir=$GUESTS/$1 i
+
+	shift
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	mkfifo "$dir"/{port,monitor}.{in,out}
+	guest_initramfs
+	# Its memory is of a kind that KVM maps in 4 KiB: what is mapped in larger pages
+	# is not that.
+	# shellcheck disable=SC2086 # words
+	${GUEST_BEFORE:-} qemu-system-x86_64 -S -accel kvm -cpu qemu64 -smp 1 \
+		-machine "q35,nvdimm=on,usb=off,smm=off${GUEST_MACHINE-,memory-backend=ram}" \
+		-m "$GUEST_RAM,slots=4,maxmem=16G" \
+		-object "memory-backend-memfd,id=ram,size=$GUEST_RAM" \
+		-nodefaults -no-user-config -display none -no-reboot \
+		-kernel "$(guest_kernel)" -initrd "$GUESTS/initramfs" \
+		-append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check ${GUEST_APPEND:-}" \
+		-serial "file:$dir/console" \
+		-chardev "pipe,id=port,path=$dir/port" -device virtio-serial \
+		-device virtserialport,chardev=port \
+		-chardev "pipe,id=monitor,path=$dir/monitor" -mon chardev=monitor,mode=control \
+		"$@" </dev/null >"$dir/said" 2>&1 &
+	echo $! >"$dir/pid"
+	guest_greeted "${dir##*/}"
+}
+
+# guest_greeted NAME: QEMU came to its monitor, or died.
+guest_greeted() {
+	local dir=$GUESTS/$1 line monitor
+
+	exec {monitor}<>"$dir/monitor.out"
+	for ((i = 0; i < GUEST_SECONDS; i++)); do
+		if read -r -t 1 line <&"$monitor"; then
+			echo '{"execute":"qmp_capabilities"}' >"$dir/monitor.in"
+			read -r -t "$GUEST_SECONDS" line <&"$monitor"
+			exec {monitor}>&-
+			return
+		fi
+		guest_lives "$1" || break
+	done
+	exec {monitor}>&-
+	return 1
+}
+
+guest_pid() {
+	cat "$GUESTS/$1/pid"
+}
+
+# guest_said NAME: what QEMU wrote.
+guest_said() {
+	cat "$GUESTS/$1/said"
+}
+
+# guest_lives NAME: QEMU does. (A zombie does not.)
+guest_lives() {
+	local state
+
+	state=$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$(guest_pid "$1")/status" 2>/dev/null)
+	[ -n "$state" ] && [ "$state" != Z ]
+}
+
+# monitor NAME COMMAND: what QEMU's monitor for people answers.
+monitor() {
+	local dir=$GUESTS/$1 line monitor
+
+	exec {monitor}<>"$dir/monitor.out"
+	printf '{"execute":"human-monitor-command","arguments":{"command-line":"%s"}}\n' \
+		"${2//\"/\\\"}" >"$dir/monitor.in"
+	while read -r -t "$GUEST_SECONDS" line <&"$monitor"; do
+		case $line in
+		'{"return": "'*)
+			exec {monitor}>&-
+			line=${line#'{"return": "'}
+			printf '%b' "${line%'"}'*}"
+			return
+			;;
+		'{"error"'*) break ;;
+		esac
+	done
+	exec {monitor}>&-
+	echo "the monitor of guest $1: ${line:-no answer to $2}" >&2
+	return 1
+}
+
+# guest_boot NAME...: let them run, until they take commands.
+guest_boot() {
+	local name line port
+
+	for name; do
+		monitor "$name" cont
+	done
+	for name; do
+		exec {port}<>"$GUESTS/$name/port.out"
+		line=
+		for ((i = 0; i < GUEST_BOOT_SECONDS; i++)); do
+			read -r -t 1 line <&"$port" || true
+			[ "$line" = ready ] || guest_lives "$name" || break
+			[ "$line" != ready ] || break
+		done
+		exec {port}>&-
+		if [ "$line" != ready ]; then
+			echo "guest $name did not boot"
+			guest_said "$name"
+			tail -n 20 "$GUESTS/$name/console"
+			return 1
+		fi
+	done
+}
+
+# guest NAME COMMAND: run it there; its output, and its status. 125 if it does not end.
+guest() {
+	local dir=$GUESTS/$1 line port i
+
+	exec {port}<>"$dir/port.out"
+	echo "$2" >"$dir/port.in"
+	for ((i = 0; i < GUEST_SECONDS; )); do
+		if ! read -r -t 1 line <&"$port"; then
+			guest_lives "$1" || break
+			i=$((i + 1))
+			continue
+		fi
+		if [[ $line == "= "* ]]; then
+			exec {port}>&-
+			return "${line#= }"
+		fi
+		printf '%s\n' "$line"
+	done
+	exec {port}>&-
+	echo "guest $1 does not answer: $2" >&2
+	return 125
+}
+
+# guest_tell NAME COMMAND: and do not wait for what comes of it.
+guest_tell() {
+	echo "$2" >"$GUESTS/$1/port.in"
+}
+
+# guest_gone NAME: QEMU ended, soon.
+guest_gone() {
+	local i
+
+	for ((i = 0; i < GUEST_SECONDS * 10; i++)); do
+		guest_lives "$1" || return 0
+		sleep 0.1
+	done
+	echo "guest $1 did not end" >&2
+	return 1
+}
+
+# guest_quit NAME: end QEMU, as one pulls a plug.
+guest_quit() {
+	echo '{"execute":"quit"}' >"$GUESTS/$1/monitor.in"
+	guest_gone "$1"
+}
+
+# guest_off NAME: the guest's own way.
+guest_off() {
+	guest_tell "$1" 'umount /mnt; sync; poweroff -f'
+	guest_gone "$1"
+}
+
+# guest_kill NAME: if it is there.
+guest_kill() {
+	if guest_lives "$1"; then
+		kill -KILL "$(guest_pid "$1")" && guest_gone "$1"
+	fi
+}
+
+# guests_end: all of them.
+guests_end() {
+	local dir status=0
+
+	for dir in "$GUESTS"/*/; do
+		[ ! -e "$dir/pid" ] || guest_kill "$(basename "$dir")" || status=1
+	done
+	return $status
+}
+
+# kvm_pages NAME 4k|2m|1g: how many leaves of that size KVM's page tables of it have.
+kvm_pages() {
+	local pid dir
+
+	pid=$(guest_pid "$1")
+	for dir in /sys/kernel/debug/kvm/"$pid"-*; do
+		cat "$dir/pages_$2"
+		return
+	done
+	echo "KVM tells nothing of guest $1" >&2
+	return 1
+}
+
+# trace EVENT...: from here on, those of pmem_dax are told to traced.
+trace() {
+	local event
+
+	echo >/sys/kernel/tracing/trace
+	for event; do
+		echo 1 >"/sys/kernel/tracing/events/pmem_dax/$event/enable"
+	done
+}
+
+# traced PATTERN: how many lines there are of it.
+traced() {
+	grep -c -e "$1" /sys/kernel/tracing/trace || true
+}
+
+trace_off() {
+	[ ! -e /sys/kernel/tracing/events/pmem_dax ] ||
+		echo 0 >/sys/kernel/tracing/events/pmem_dax/enable
+}
+
+after_failure() {
+	trace_off
+	guests_end
+}
+
+# run_guest_tests NAMESPACE... -- TEST...: run_tests, if there can be guests. What
+# they leave ends with each test that fails, and at the end.
+run_guest_tests() {
+	local reason
+
+	reason=$(have_kvm)
+	if [ -n "$reason" ]; then
+		ktap_print_header
+		ktap_skip_all "$reason"
+		exit "$KSFT_SKIP"
+	fi
+	run_tests "$@"
+}
