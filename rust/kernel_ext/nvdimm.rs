@@ -20,9 +20,12 @@ use crate::{
     module::THIS_MODULE,
     trace, //
 };
-use core::ptr::{
-    self,
-    NonNull, //
+use core::{
+    ops::Range,
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
 use kernel::{
     device,
@@ -622,7 +625,8 @@ impl Namespace<'_> {
     }
 
     /// What the info block at its start says that it is used as. A namespace that was forced to raw
-    /// mode has none, whatever is written there. May sleep.
+    /// mode has none, whatever is written there; nor does one count that was made for another
+    /// namespace, as one of a guest that has this memory is. May sleep.
     ///
     /// # Errors
     ///
@@ -635,6 +639,9 @@ impl Namespace<'_> {
             (b"NVDIMM_PFN_INFO\0", Personality::Pfn),
             (b"NVDIMM_DAX_INFO\0", Personality::Dax),
         ];
+        // All of them have the UUID of their namespace there: btt.h: struct btt_sb, pfn.h: struct
+        // nd_pfn_sb.
+        const PARENT: Range<usize> = 32..48;
         let namespace = self.namespace.as_ptr();
 
         // It was told already, or was said to be raw.
@@ -643,6 +650,9 @@ impl Namespace<'_> {
         if self.pfn.is_some() || unsafe { (*namespace).force_raw } != 0 {
             return Ok(None);
         }
+        // SAFETY: By the type's invariants. drivers/nvdimm/namespace_devs.c: nd_dev_to_uuid returns
+        // 16 bytes that uuid_store changes with the device locked, as it is while it is being bound.
+        let uuid: [u8; 16] = unsafe { *bindings::nd_dev_to_uuid(&raw mut (*namespace).dev).cast() };
         let block = KBox::new(Opaque::<bindings::nd_gen_sb>::zeroed(), GFP_KERNEL)?;
         let read = |offset| {
             // SAFETY: The namespace is enabled; the block is of that size.
@@ -664,10 +674,16 @@ impl Namespace<'_> {
                 )
             };
 
+            let parent = bytes.get(PARENT).unwrap_or_default();
+
             Ok(SIGNATURES
                 .iter()
-                .find(|(signature, _)| {
-                    checksum == expected && signature.iter().zip(bytes).all(|(a, b)| a == b)
+                .find(|(signature, personality)| {
+                    checksum == expected
+                        && signature.iter().zip(bytes).all(|(a, b)| a == b)
+                        // btt_devs.c: nd_btt_arena_is_valid takes one without a UUID too.
+                        && (parent == uuid
+                            || *personality == Personality::Btt && parent == [0; 16])
                 })
                 .map(|(_, personality)| *personality))
         };

@@ -398,6 +398,31 @@ test_fsdax_without_labels() {
 	expect "namespace2.0" "$(taken)" "taken"
 }
 
+# What a guest that had a namespace did with it is not what the host did: an info block
+# that was made for another namespace counts as little as it does for nd_pmem.
+test_foreign_info_block() {
+	local mode name other
+
+	for mode in sector fsdax devdax; do
+		labels
+		name=$(create raw)
+		# There is a seed for another one when this one has a driver.
+		take "$name" >/dev/null
+		unload_all
+		other=$(create "$mode")
+		echo 1 >"$DEVICES/$other/force_raw"
+		modprobe nd_pmem
+		dd if="$(node_of "$other")" of="$(node_of "$name")" bs=8K count=1 oflag=direct status=none
+		unload_all
+		region unbind
+		region bind
+		take "$name" >/dev/null
+		expect "$name" "$(taken)" "taken, with a block of $mode mode"
+		expect $((32 << 20)) "$(blockdev --getsize64 "$(node_of "$name")")" "size"
+		tr -d '\0' <"$(node_of "$name")" | head -c 8K | grep -aq INFO || fail "no block was there"
+	done
+}
+
 # While another personality has the namespace, it is not ours.
 test_used_by_a_personality() {
 	local name
@@ -440,4 +465,4 @@ clean_up() {
 run_tests $ALL namespace1.0 -- nothing_unasked only_the_named not_what_nd_pmem_has all \
 	all_that_are_free seeds bad_names too_long absent_name attribute settings attribute_is_roots \
 	labelled_raw misaligned sector_mode devdax_mode fsdax_mem fsdax_dev fsdax_misaligned \
-	fsdax_without_labels used_by_a_personality seed_namespace
+	fsdax_without_labels foreign_info_block used_by_a_personality seed_namespace
