@@ -49,6 +49,7 @@ guest_kernel() {
 
 # guest_initramfs [PROGRAM...]: make the guest's root, with these programs in its
 # /bin, unless it is there.
+# shellcheck disable=SC2120 # most need none
 guest_initramfs() {
 	local dir=$GUESTS/root file name module program
 
@@ -114,6 +115,7 @@ guest_start() {
 	rm -rf "$dir"
 	mkdir -p "$dir"
 	mkfifo "$dir"/{port,monitor}.{in,out}
+	# shellcheck disable=SC2119 # not what this function is for
 	guest_initramfs
 	# Its memory is of a kind that KVM maps in 4 KiB: what is mapped in larger pages
 	# is not that.
@@ -131,25 +133,40 @@ guest_start() {
 		-chardev "pipe,id=monitor,path=$dir/monitor" -mon chardev=monitor,mode=control \
 		"$@" </dev/null >"$dir/said" 2>&1 &
 	echo $! >"$dir/pid"
+	# The shell is not to tell when it is killed.
+	disown
 	guest_greeted "${dir##*/}"
 }
 
-# guest_greeted NAME: QEMU came to its monitor, or died.
-guest_greeted() {
-	local dir=$GUESTS/$1 line monitor
+# fetch FD SECONDS: a whole line, in $line; fails if it is not there in time. What there
+# is of it is kept in $part, for the next call.
+fetch() {
+	if read -r -t "$2" line <&"$1"; then
+		line=$part$line
+		part=
+	else
+		part+=$line
+		line=
+		return 1
+	fi
+}
 
-	exec {monitor}<>"$dir/monitor.out"
-	for ((i = 0; i < GUEST_SECONDS; i++)); do
-		if read -r -t 1 line <&"$monitor"; then
-			echo '{"execute":"qmp_capabilities"}' >"$dir/monitor.in"
-			read -r -t "$GUEST_SECONDS" line <&"$monitor"
-			exec {monitor}>&-
-			return
+# guest_greeted NAME: QEMU's monitor answers, so it has all devices; or QEMU died.
+guest_greeted() {
+	local dir=$GUESTS/$1 line='' part='' monitor commands i
+
+	# Both ways, as QEMU may never come to open it.
+	exec {monitor}<>"$dir/monitor.out" {commands}<>"$dir/monitor.in"
+	echo '{"execute":"qmp_capabilities"}' >&"$commands"
+	for ((i = 0; i < GUEST_SECONDS * 10; i++)); do
+		if fetch "$monitor" 0.1; then
+			[[ $line != '{"return"'* ]] || break
+		elif ! guest_lives "$1"; then
+			break
 		fi
-		guest_lives "$1" || break
 	done
-	exec {monitor}>&-
-	return 1
+	exec {monitor}>&- {commands}>&-
+	[[ $line == '{"return"'* ]]
 }
 
 guest_pid() {
@@ -171,17 +188,24 @@ guest_lives() {
 
 # monitor NAME COMMAND: what QEMU's monitor for people answers.
 monitor() {
-	local dir=$GUESTS/$1 line monitor
+	local dir=$GUESTS/$1 line='' part='' monitor i
 
 	exec {monitor}<>"$dir/monitor.out"
 	printf '{"execute":"human-monitor-command","arguments":{"command-line":"%s"}}\n' \
-		"${2//\"/\\\"}" >"$dir/monitor.in"
-	while read -r -t "$GUEST_SECONDS" line <&"$monitor"; do
+		"${2//\"/\\\"}" 1<>"$dir/monitor.in"
+	for ((i = 0; i < GUEST_SECONDS; )); do
+		if ! fetch "$monitor" 1; then
+			guest_lives "$1" || break
+			i=$((i + 1))
+			continue
+		fi
 		case $line in
 		'{"return": "'*)
 			exec {monitor}>&-
 			line=${line#'{"return": "'}
-			printf '%b' "${line%'"}'*}"
+			line=${line%'"}'*}
+			# What printf leaves alone of the escapes of JSON.
+			printf '%b' "${line//\\\"/\"}"
 			return
 			;;
 		'{"error"'*) break ;;
@@ -194,7 +218,7 @@ monitor() {
 
 # guest_boot NAME...: let them run, until they take commands.
 guest_boot() {
-	local name line port
+	local name line part port i
 
 	for name; do
 		monitor "$name" cont
@@ -202,8 +226,9 @@ guest_boot() {
 	for name; do
 		exec {port}<>"$GUESTS/$name/port.out"
 		line=
+		part=
 		for ((i = 0; i < GUEST_BOOT_SECONDS; i++)); do
-			read -r -t 1 line <&"$port" || true
+			fetch "$port" 1 || true
 			[ "$line" = ready ] || guest_lives "$name" || break
 			[ "$line" != ready ] || break
 		done
@@ -217,14 +242,19 @@ guest_boot() {
 	done
 }
 
-# guest NAME COMMAND: run it there; its output, and its status. 125 if it does not end.
-guest() {
-	local dir=$GUESTS/$1 line port i
+# guest_tell NAME COMMAND: and do not wait for what comes of it.
+guest_tell() {
+	echo "${2//$'\n'/ }" 1<>"$GUESTS/$1/port.in"
+}
 
-	exec {port}<>"$dir/port.out"
-	echo "$2" >"$dir/port.in"
+# guest_answer NAME: the output and the status of what it was told; 125 if that does
+# not end.
+guest_answer() {
+	local line='' part='' port i
+
+	exec {port}<>"$GUESTS/$1/port.out"
 	for ((i = 0; i < GUEST_SECONDS; )); do
-		if ! read -r -t 1 line <&"$port"; then
+		if ! fetch "$port" 1; then
 			guest_lives "$1" || break
 			i=$((i + 1))
 			continue
@@ -236,13 +266,14 @@ guest() {
 		printf '%s\n' "$line"
 	done
 	exec {port}>&-
-	echo "guest $1 does not answer: $2" >&2
+	echo "guest $1 does not answer" >&2
 	return 125
 }
 
-# guest_tell NAME COMMAND: and do not wait for what comes of it.
-guest_tell() {
-	echo "$2" >"$GUESTS/$1/port.in"
+# guest NAME COMMAND: run it there.
+guest() {
+	guest_tell "$@"
+	guest_answer "$1"
 }
 
 # guest_gone NAME: QEMU ended, soon.
@@ -259,7 +290,7 @@ guest_gone() {
 
 # guest_quit NAME: end QEMU, as one pulls a plug.
 guest_quit() {
-	echo '{"execute":"quit"}' >"$GUESTS/$1/monitor.in"
+	echo '{"execute":"quit"}' 1<>"$GUESTS/$1/monitor.in"
 	guest_gone "$1"
 }
 

@@ -243,8 +243,8 @@ let_go() {
 }
 
 # run_tests NAMESPACE... -- TEST...: run the functions test_TEST, each in a shell
-# of its own that ends at the first command that fails. At the end the function
-# clean_up is called, if there is one.
+# of its own that ends at the first command that fails. After one that failed the
+# function after_failure is called, at the end clean_up, if there is one.
 run_tests() {
 	local namespaces=() reason test
 
@@ -272,6 +272,9 @@ run_tests() {
 		else
 			ktap_test_fail "$test"
 			# The next one is not to fail because of this one.
+			if declare -F after_failure >/dev/null; then
+				after_failure
+			fi
 			if grep -qs ' /mnt ' /proc/mounts; then
 				umount /mnt
 			fi
