@@ -178,12 +178,14 @@ guest_said() {
 	cat "$GUESTS/$1/said"
 }
 
-# guest_lives NAME: QEMU does. (A zombie does not.)
+# guest_lives NAME: QEMU does, or one of its threads, which have its memory and files.
 guest_lives() {
-	local state
+	local pid state tasks
 
-	state=$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$(guest_pid "$1")/status" 2>/dev/null)
-	[ -n "$state" ] && [ "$state" != Z ]
+	pid=$(guest_pid "$1")
+	state=$(sed -n 's/^State:\t\(.\).*/\1/p' "/proc/$pid/status" 2>/dev/null) || return
+	tasks=("/proc/$pid/task"/*)
+	[ -n "$state" ] && { [ "$state" != Z ] || [ ${#tasks[@]} -gt 1 ]; }
 }
 
 # monitor NAME COMMAND: what QEMU's monitor for people answers.
