@@ -59,7 +59,7 @@ impl DirtyChunks {
         self.words.get(usize::try_from(chunk / BITS).ok()?)
     }
 
-    /// Adds the chunks that `range` touches.
+    /// Adds the chunks that `range`, which is not empty, touches.
     pub(crate) fn mark(&self, range: ByteRange) {
         for chunk in Self::chunks(range) {
             self.mark_chunk(chunk);
@@ -113,8 +113,9 @@ impl DirtyChunks {
                 let start = (chunk * PMD_SIZE).max(range.start());
                 let end = ((chunk + 1) * PMD_SIZE).min(range.end());
 
-                if let Some(part) = ByteRange::new(start, end.saturating_sub(start)) {
-                    f(part);
+                match ByteRange::new(start, end.saturating_sub(start)) {
+                    Some(part) if !part.is_empty() => f(part),
+                    _ => (),
                 }
             });
         }

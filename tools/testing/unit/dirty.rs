@@ -5,6 +5,11 @@
 //! Up to 8 GiB a bit of the summary stands for one word of 64 chunks, beyond for several.
 
 use super::*;
+use inputs::proptest::{
+    collection::vec,
+    prelude::*,
+    sample::select, //
+};
 use std::collections::BTreeSet;
 
 const GIB: u64 = 1 << 30;
@@ -180,5 +185,82 @@ fn a_sync_looks_at_few_words() {
         let share = (1 << set.share) / BITS;
         assert!(words.div_ceil(share) <= BITS, "{len:#x}");
         assert!(share == 1 || words.div_ceil(share) > BITS / 2, "{len:#x}");
+    }
+}
+
+const ORDERS: [Order; 3] = [Order::Pte, Order::Pmd, Order::Pud];
+
+/// What is done to a set.
+#[derive(Clone, Debug)]
+enum Step {
+    Mark(u64, u64),
+    Block(u64, Order),
+    Look(u64, u64),
+    Clear,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let part = || (inputs::edgy(), inputs::edgy());
+
+    vec(
+        prop_oneof![
+            8 => part().prop_map(|(start, len)| Step::Mark(start, len)),
+            8 => (inputs::edgy(), select(&ORDERS[..])).prop_map(|(page, order)| Step::Block(page, order)),
+            4 => part().prop_map(|(start, len)| Step::Look(start, len)),
+            1 => Just(Step::Clear),
+        ],
+        1..40,
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..inputs::config() })]
+
+    /// Also of sizes at which the words of a share are not all there.
+    #[test]
+    fn any_steps(chunks in prop_oneof![1..70u64, 1..20_000u64, 4_000..4_200u64], steps in steps()) {
+        let len = chunks * PMD_SIZE;
+        let set = DirtyChunks::new(len).unwrap();
+        let mut model = BTreeSet::new();
+        let part = |start, bytes| {
+            let start = start % len;
+
+            ByteRange::new(start, bytes % (len - start + 1)).unwrap()
+        };
+
+        for step in steps {
+            match step {
+                Step::Mark(start, bytes) => {
+                    // No more than a test has time for.
+                    let range = part(start, bytes % (300 * PMD_SIZE));
+
+                    if !range.is_empty() {
+                        set.mark(range);
+                        model.extend(range.start() / PMD_SIZE..range.end().div_ceil(PMD_SIZE));
+                    }
+                }
+                Step::Block(page, order) => {
+                    let page = page % (len >> PAGE_SHIFT) / order.pages() as u64 * order.pages() as u64;
+                    let first = page / PAGES_PER_CHUNK as u64;
+                    let count = (order.pages() / PAGES_PER_CHUNK).max(1) as u64;
+
+                    if first + count <= chunks {
+                        set.mark_block(PageOffset(page as usize), order);
+                        model.extend(first..first + count);
+                    }
+                }
+                Step::Look(start, bytes) => {
+                    let range = part(start, bytes);
+
+                    prop_assert_eq!(parts(&set, range), expected(&model, range));
+                }
+                Step::Clear => {
+                    set.clear();
+                    model.clear();
+                }
+            }
+            prop_assert_eq!(set.is_empty(), model.is_empty());
+        }
+        prop_assert_eq!(parts(&set, all(len)), expected(&model, all(len)));
     }
 }

@@ -3,6 +3,13 @@
 //! Tests of drivers/pmem_dax/geometry.rs, which run on the build host: tools/testing/host.
 
 use super::*;
+use inputs::{
+    edgy,
+    proptest::{
+        prelude::*,
+        sample::select, //
+    },
+};
 
 const GIB: u64 = 1 << 30;
 
@@ -159,5 +166,146 @@ fn pages_of_ranges() {
     assert_eq!(whole_sectors(range(513, 1023)), range(1024, 512));
     for (start, len) in [(512, 511), (513, 1022), (0, 0), (700, 3), (u64::MAX - 1, 1)] {
         assert_eq!(whole_sectors(range(start, len)), range(start, 0));
+    }
+}
+
+/// The number as one that no sum of a few overflows.
+fn wide(n: impl TryInto<u128, Error: core::fmt::Debug>) -> u128 {
+    n.try_into().unwrap()
+}
+
+/// What fits the type, as C's overflow checks have it.
+fn narrow<T: TryFrom<u128>>(n: u128) -> Option<T> {
+    T::try_from(n).ok()
+}
+
+const ORDERS: [Order; 3] = [Order::Pte, Order::Pmd, Order::Pud];
+
+const PAGE: u128 = PAGE_SIZE as u128;
+
+// Each function beside the same in numbers that cannot overflow.
+proptest! {
+    #![proptest_config(inputs::config())]
+
+    #[test]
+    fn any_memory(start in edgy(), size in edgy(), offset in edgy(), order in select(&ORDERS[..]), round: bool) {
+        let (start, size) = if round {
+            (start / PMD_SIZE * PMD_SIZE, size / PMD_SIZE * PMD_SIZE)
+        } else {
+            (start, size)
+        };
+        let end = wide(start) + wide(size);
+        let fits = start % PMD_SIZE == 0 && size % PMD_SIZE == 0 && size > 0;
+
+        match Geometry::new(start, size) {
+            Err(Misfit::Unaligned) => prop_assert!(!fits),
+            Err(Misfit::TooLarge) => prop_assert!(fits && end > wide(u64::MAX)),
+            Ok(geometry) => {
+                let block = wide(order.bytes());
+
+                prop_assert!(fits && end <= wide(u64::MAX));
+                prop_assert_eq!(wide(geometry.first().0) * PAGE, wide(start));
+                prop_assert_eq!(wide(geometry.pages()) * PAGE, wide(size));
+                prop_assert_eq!(geometry.capacity().unwrap().to_bytes(), Some(size));
+                prop_assert_eq!(geometry.all(), ByteRange::new(0, size));
+                prop_assert_eq!(geometry.phys(offset), narrow(wide(start) + wide(offset)));
+                prop_assert_eq!(
+                    geometry.has_block(order),
+                    wide(start).next_multiple_of(block) + block <= end
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn any_partition(start in edgy(), sectors in edgy(), page in edgy(), pages in edgy(), round: bool) {
+        let (start, sectors) = if round { (start & !7, sectors & !7) } else { (start, sectors) };
+        let extent = Extent::new(Sector(start), Sector(sectors));
+
+        prop_assert_eq!(extent.is_some(), start % 8 == 0 && sectors % 8 == 0);
+        if let Some(extent) = extent {
+            let found = extent.to_disk(PageOffset(page as usize), pages as usize);
+            let first = wide(start) / 8 + wide(page);
+            let counted = (first + wide(pages)) * PAGE <= wide(i64::MAX as u64);
+
+            prop_assert_eq!(found.map(|it| wide(it.0)), counted.then_some(first));
+        }
+    }
+
+    #[test]
+    fn any_end(page in edgy(), pages in edgy(), end in edgy()) {
+        prop_assert_eq!(
+            lie_before(PageOffset(page as usize), pages as usize, Sector(end)),
+            (wide(page) + wide(pages)) * 8 <= wide(end)
+        );
+    }
+
+    /// The end of what is asked for is near that of the node, where a mistake of one shows.
+    #[test]
+    fn any_page_near_the_end(sectors in edgy(), pages in 1..4usize, off in -3..4isize, more in 0..8u64) {
+        let end = (sectors & !7).saturating_add(more);
+        let page = (sectors as usize / 8).saturating_sub(pages).saturating_add_signed(off);
+
+        prop_assert_eq!(
+            lie_before(PageOffset(page), pages, Sector(end)),
+            (wide(page) + wide(pages)) * 8 <= wide(end)
+        );
+    }
+
+    #[test]
+    fn any_placement(start in edgy(), pages in edgy(), hole in edgy(), order in select(&ORDERS[..])) {
+        // Frames are numbered in 52 bits.
+        let (first, pages) = (start as usize >> 12, pages as usize >> 12);
+        let (frames, bytes) = (wide(order.pages()), wide(order.bytes()));
+        let placement = Placement::new(Pfn(first), pages, order);
+
+        prop_assert_eq!(
+            placement.is_some(),
+            wide(first).next_multiple_of(frames) + frames <= wide(first) + wide(pages)
+        );
+        if let Some(placement) = placement {
+            let colour = wide(first) * PAGE % bytes;
+            let next = wide(hole) + (colour + bytes - wide(hole) % bytes) % bytes;
+
+            prop_assert_eq!(wide(placement.extra), bytes);
+            prop_assert_eq!(placement.adjust(hole as usize), narrow(next));
+        }
+    }
+
+    #[test]
+    fn any_transfer(start in edgy(), sectors in edgy(), position in edgy(), len in edgy()) {
+        let room = (wide(sectors) * 512).checked_sub(wide(position));
+        let first = wide(start) * 512 + wide(position);
+        let expected = room
+            .filter(|_| wide(sectors) * 512 <= wide(u64::MAX) && wide(start) * 512 <= wide(u64::MAX))
+            .map(|room| room.min(wide(len)))
+            .filter(|len| *len > 0 && first + len <= wide(u64::MAX));
+        let found = transfer(Sector(start), Sector(sectors), position, len as usize);
+
+        prop_assert_eq!(
+            found.map(|range| (wide(range.start()), wide(range.len()))),
+            expected.map(|len| (first, len))
+        );
+    }
+
+    #[test]
+    fn any_range(start in edgy(), len in edgy()) {
+        if let Some(range) = ByteRange::new(start, len) {
+            let (start, end) = (wide(start), wide(start) + wide(len));
+            let pages = (start / PAGE * PAGE, end.next_multiple_of(PAGE));
+            let sectors = (start.next_multiple_of(512), end / 512 * 512);
+            let whole = whole_sectors(range);
+
+            prop_assert_eq!(
+                whole_pages(range).map(|it| (wide(it.start()), wide(it.end()))),
+                narrow::<u64>(pages.1).map(|_| pages)
+            );
+            if sectors.0 < sectors.1 {
+                prop_assert_eq!((wide(whole.start()), wide(whole.end())), sectors);
+            } else {
+                prop_assert!(whole.is_empty());
+                prop_assert_eq!(wide(whole.start()), start);
+            }
+        }
     }
 }

@@ -3,6 +3,10 @@
 //! Tests of rust/kernel_ext/units.rs, which run on the build host: tools/testing/host.
 
 use super::*;
+use inputs::{
+    edgy,
+    proptest::prelude::*, //
+};
 
 const EDGES: [u64; 9] = [0, 1, 511, 512, 4095, 4096, (1 << 63) - 1, 1 << 63, u64::MAX];
 
@@ -88,4 +92,67 @@ fn touched_sectors() {
     }
     let (first, count) = ByteRange::new(u64::MAX - 1, 1).unwrap().sectors();
     assert_eq!((first.0, count.0), (u64::MAX >> 9, 1));
+}
+
+// Each function beside the same in numbers that cannot overflow.
+proptest! {
+    #![proptest_config(inputs::config())]
+
+    #[test]
+    fn any_number(number in edgy(), more in edgy()) {
+        let wide = u128::from(number);
+        let sum = usize::try_from(wide + u128::from(more)).ok();
+
+        prop_assert_eq!(Sector(number).to_bytes(), u64::try_from(wide * 512).ok());
+        prop_assert_eq!(Sector::containing(number).0, number / 512);
+        prop_assert_eq!(Sector(number).page().0 as u64, number / 8);
+        prop_assert_eq!(
+            Sector(number).to_page(),
+            (number % 8 == 0).then_some(PageOffset(number as usize / 8))
+        );
+        prop_assert_eq!(PageOffset(number as usize).to_bytes(), u64::try_from(wide * 4096).ok());
+        prop_assert_eq!(
+            PageOffset(number as usize).checked_add(more as usize),
+            sum.map(PageOffset)
+        );
+        prop_assert_eq!(
+            Pfn::from_phys(number),
+            (number % 4096 == 0).then_some(Pfn(number as usize / 4096))
+        );
+        prop_assert_eq!(Pfn(number as usize).checked_add(more as usize), sum.map(Pfn));
+    }
+
+    #[test]
+    fn any_pages(start in edgy(), pages in edgy()) {
+        let (first, len) = (u128::from(start) * 4096, u128::from(pages) * 4096);
+
+        prop_assert_eq!(
+            ByteRange::of_pages(PageOffset(start as usize), pages as usize)
+                .map(|range| (u128::from(range.start()), u128::from(range.end()))),
+            (first + len <= u128::from(u64::MAX)).then_some((first, first + len))
+        );
+    }
+
+    #[test]
+    fn any_part(start in edgy(), len in edgy(), at in edgy()) {
+        let end = u128::from(start) + u128::from(len);
+        let range = ByteRange::new(start, len);
+
+        prop_assert_eq!(range.is_some(), end <= u128::from(u64::MAX));
+        if let Some(range) = range {
+            let (first, count) = range.sectors();
+            let (before, from) = (range.before(at), range.from(at));
+
+            prop_assert_eq!(before.len() + from.len(), len);
+            prop_assert!(before.end() <= at || before.is_empty());
+            prop_assert!(from.start() >= at || from.is_empty());
+            prop_assert!(before.is_empty() || before.start() == start);
+            prop_assert!(from.is_empty() || u128::from(from.end()) == end);
+            prop_assert_eq!(first.0, start / 512);
+            prop_assert_eq!(
+                u128::from(count.0),
+                if len == 0 { 0 } else { end.div_ceil(512) - u128::from(start / 512) }
+            );
+        }
+    }
 }
