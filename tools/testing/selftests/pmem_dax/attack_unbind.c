@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Whatever nobody does with an open file of the node, what root writes to sysfs is done
+ * soon: unbinding and binding, claims, bad blocks, and whether stores are written back.
+ *
+ * But for pins, for which unbinding waits and says so: end_of_life.c.
+ */
+#include <sys/prctl.h>
+
+#include "pmem_dax.h"
+
+#define NAMESPACE	"namespace0.0"
+#define DRIVER		"/sys/bus/nd/drivers/pmem_dax/"
+#define LENGTH		(8 * SZ_2M)
+#define NOBODY		65534
+#define ATTACKERS	3
+#define ROUNDS		3
+
+/* Seconds in which a write to sysfs is done; the emulated machine is a slow one. */
+#ifdef PMEM_DAX_TIMEOUT
+#define SOON	60
+#else
+#define SOON	15
+#endif
+
+static void stand_still(int fd)
+{
+	char *map = map_shared(fd, LENGTH, 0), *copy;
+	size_t at;
+
+	copy = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (map == MAP_FAILED || copy == MAP_FAILED)
+		_exit(2);
+	for (at = 0; at < LENGTH; at += SZ_4K) {
+		touch(map + at);
+		touch(copy + at);
+	}
+	raise(SIGSTOP);
+}
+
+/* It goes on when the memory is gone, by a handler. */
+static void fault(int fd)
+{
+	char *maps[2] = { map_shared(fd, LENGTH, 0), map_skewed(fd, LENGTH, 0, SZ_4K,
+			  PROT_READ | PROT_WRITE, MAP_SHARED) };
+	size_t at;
+
+	for (;;) {
+		for (at = 0; at < LENGTH; at += SZ_4K)
+			bus_code(maps[at / SZ_4K & 1] + at, at & SZ_4K);
+		madvise(maps[0], LENGTH, MADV_DONTNEED);
+		madvise(maps[1], LENGTH, MADV_DONTNEED);
+	}
+}
+
+static void map(int fd)
+{
+	char *map;
+
+	for (;;) {
+		map = map_shared(fd, LENGTH, 0);
+		if (map == MAP_FAILED)
+			continue;
+		bus_code(map, true);
+		bus_code(map + SZ_2M, false);
+		munmap(map, LENGTH);
+	}
+}
+
+static void transfer(int fd)
+{
+	char *buffer = malloc(LENGTH);
+
+	for (;;) {
+		if (pread(fd, buffer, LENGTH, 0) < 0 || pwrite(fd, buffer, LENGTH, 0) < 0)
+			fsync(fd);
+	}
+}
+
+static void synchronize(int fd)
+{
+	char *map = map_shared(fd, LENGTH, 0);
+	size_t at;
+
+	for (;;) {
+		for (at = 0; at < LENGTH; at += SZ_2M)
+			bus_code(map + at, true);
+		msync(map, LENGTH, MS_SYNC);
+		fsync(fd);
+		ioctl(fd, BLKFLSBUF);
+	}
+}
+
+static void split(int fd)
+{
+	char *map = map_shared(fd, LENGTH, 0);
+	pid_t pid;
+	int i;
+
+	for (i = 0;; i++) {
+		bus_code(map + i % 4 * SZ_2M, true);
+		mprotect(map + i % 500 * SZ_4K, SZ_4K, i & 1 ? PROT_READ : PROT_READ | PROT_WRITE);
+		mremap(map + SZ_2M, SZ_2M, SZ_2M, MREMAP_MAYMOVE);
+		pid = fork();
+		if (!pid) {
+			bus_code(map, true);
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+	}
+}
+
+static void start(pid_t *attackers, int fd, void (*attack)(int fd))
+{
+	int i;
+
+	for (i = 0; i < ATTACKERS; i++) {
+		attackers[i] = fork();
+		if (attackers[i])
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (setgid(NOBODY) || setuid(NOBODY))
+			_exit(1);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* Ends when the harness kills it. */
+		attack(fd);
+		for (;;)
+			pause();
+	}
+}
+
+static void end(pid_t *attackers)
+{
+	int i;
+
+	for (i = 0; i < ATTACKERS; i++) {
+		if (attackers[i] <= 0)
+			continue;
+		kill(attackers[i], SIGKILL);
+		waitpid(attackers[i], NULL, 0);
+		attackers[i] = 0;
+	}
+}
+
+/* root() - write to a file of sysfs; how many seconds that took, -1 if it failed */
+static int root(const char *path, const char *line)
+{
+	time_t start = time(NULL);
+
+	if (write_line(path, line)) {
+		perror(path);
+		return -1;
+	}
+	return time(NULL) - start;
+}
+
+FIXTURE(attack_unbind) {
+	pid_t attackers[ATTACKERS];
+	int fd;
+};
+
+FIXTURE_VARIANT(attack_unbind) {
+	void (*attack)(int fd);
+};
+
+FIXTURE_VARIANT_ADD(attack_unbind, stopped) {
+	.attack = stand_still,
+};
+
+FIXTURE_VARIANT_ADD(attack_unbind, faults) {
+	.attack = fault,
+};
+
+FIXTURE_VARIANT_ADD(attack_unbind, maps) {
+	.attack = map,
+};
+
+FIXTURE_VARIANT_ADD(attack_unbind, transfers) {
+	.attack = transfer,
+};
+
+FIXTURE_VARIANT_ADD(attack_unbind, syncs) {
+	.attack = synchronize,
+};
+
+FIXTURE_VARIANT_ADD(attack_unbind, splits) {
+	.attack = split,
+};
+
+FIXTURE_SETUP(attack_unbind)
+{
+	self->fd = open_node();
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(attack_unbind)
+{
+	end(self->attackers);
+	close(self->fd);
+}
+
+#define EXPECT_SOON(path, line)						\
+	do {								\
+		int seconds = root(path, line);				\
+									\
+		EXPECT_LE(0, seconds);					\
+		EXPECT_GE(SOON, seconds) TH_LOG("%s", path);		\
+	} while (0)
+
+TEST_F_TIMEOUT(attack_unbind, is_soon, 10 * SOON)
+{
+	char path[128];
+	int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		start(self->attackers, self->fd, variant->attack);
+		sleep(1);
+		snprintf(path, sizeof(path), "/sys/class/block/%s/badblocks",
+			 node + strlen("/dev/"));
+		EXPECT_SOON(path, "819200 8");
+		snprintf(path, sizeof(path), "/sys/class/block/%s/dax/write_cache",
+			 node + strlen("/dev/"));
+		EXPECT_SOON(path, "0");
+		EXPECT_SOON(path, "1");
+		EXPECT_SOON(DRIVER "claim", NAMESPACE);
+		EXPECT_SOON(DRIVER "unbind", NAMESPACE);
+		/* With what is left of the attackers. */
+		EXPECT_SOON(DRIVER "bind", NAMESPACE);
+		end(self->attackers);
+		close(self->fd);
+		self->fd = open_node();
+		ASSERT_LE(0, self->fd);
+	}
+}
+
+PMEM_DAX_MAIN(NAMESPACE)
