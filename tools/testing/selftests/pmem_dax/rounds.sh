@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # A namespace that is bound and unbound under load leaves nothing behind, each time:
-# neither an object nor a page, nor a reference of the module.
+# neither an object nor a page, nor a reference of the module. Nor does a mapping.
 #
-# PMEM_DAX_ROUNDS of them are made, 100 if not said. With fewer, what a CPU keeps of
-# objects for itself, up to 60 of a kind, looks like a leak.
+# PMEM_DAX_ROUNDS of them are made, 100 if not said, and a hundred times as many mappings.
+# With fewer, what a CPU keeps of objects for itself, up to 60 of a kind, looks like a
+# leak.
 
 # shellcheck source=lib.sh disable=SC1091
 . "$(dirname "$0")/lib.sh"
@@ -74,32 +75,46 @@ round_trips() {
 	done 2>/dev/null
 }
 
-# grown: what did, by nearly as much as there were rounds. What is unaccounted goes up and
+# mappings: made and removed, a hundred for each round.
+mappings() {
+	"$LIB_DIR/mapper" "$NODE" times $((100 * ROUNDS)) || fail "not mapped"
+}
+
+# grown COMMAND: what did, by nearly as much as there were rounds. What is unaccounted goes up and
 # down by some 50 pages, so for that half as much is enough: it does not go up twice.
 grown() {
 	local before after
 
 	# Nothing else may run when they are taken.
 	before=$(counts)
-	round_trips
+	"$1"
 	after=$(counts)
 	join <(sort <<<"$before") <(sort <<<"$after") |
 		awk -v rounds="$ROUNDS" '
 			$3 - $2 >= ($1 == "unaccounted" ? 0.5 : 0.8) * rounds { print $1, $3 - $2 }'
 }
 
-test_under_load() {
+# nothing_grows COMMAND
+nothing_grows() {
 	local lost
 
 	NODE=$(take $NAMESPACE)
 	# The first ones fill caches that stay.
-	ROUNDS=10 grown >/dev/null
+	ROUNDS=10 grown "$1" >/dev/null
 	# The rest of the kernel is alive too; but what leaks does so every time.
-	lost=$(grown) || fail "$lost"
+	lost=$(grown "$1") || fail "$lost"
 	[ -n "$lost" ] || return 0
 	echo "maybe lost: $lost"
-	lost=$(grown | grep -wF "$(cut -d ' ' -f 1 <<<"$lost")") || true
+	lost=$(grown "$1" | grep -wF "$(cut -d ' ' -f 1 <<<"$lost")") || true
 	expect "" "$lost" "what is lost in $ROUNDS rounds, twice"
 }
 
-run_tests $NAMESPACE -- under_load
+test_under_load() {
+	nothing_grows round_trips
+}
+
+test_mappings() {
+	nothing_grows mappings
+}
+
+run_tests $NAMESPACE -- under_load mappings
