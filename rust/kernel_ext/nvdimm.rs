@@ -651,7 +651,8 @@ impl Namespace<'_> {
             return Ok(None);
         }
         // SAFETY: By the type's invariants. drivers/nvdimm/namespace_devs.c: nd_dev_to_uuid returns
-        // 16 bytes that uuid_store changes with the device locked, as it is while it is being bound.
+        // 16 bytes, as nvdimm_namespace_common_probe refuses a namespace that should have them and has
+        // not; uuid_store changes them with the device locked, as it is while it is being bound.
         let uuid: [u8; 16] = unsafe { *bindings::nd_dev_to_uuid(&raw mut (*namespace).dev).cast() };
         let block = KBox::new(Opaque::<bindings::nd_gen_sb>::zeroed(), GFP_KERNEL)?;
         let read = |offset| {
