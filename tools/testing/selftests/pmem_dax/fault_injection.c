@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Whatever fails inside a call, the call fails cleanly, or does without: nothing is left behind,
+ * and the device is as usable as before.
+ *
+ * Each call is made with its first allocation or access to the caller's memory failing, then with
+ * the second one, and so on, until there are no more: /proc/self/fail-nth. (What it left behind
+ * shows when the module is unloaded, and to kmemleak at the end.)
+ *
+ * For kernels with fault injection: PMEM_DAX_DEBUG in the Makefile.
+ */
+#include "pmem_dax.h"
+
+#define NAMESPACE	"namespace2.0"
+#define DRIVER		"/sys/bus/nd/drivers/pmem_dax/"
+#define LENGTH		(2 * SZ_2M)
+
+/* More than any call has. */
+#define MOST	5000
+
+/* What is set up for a call, and outlives it. */
+static struct {
+	int fd, fail_nth;
+	char *map;
+	char buffer[2 * SZ_4K];
+} it = { .fd = -1, .fail_nth = -1, .map = MAP_FAILED };
+
+struct call {
+	const char *name;
+	/* With a file, and a mapping. */
+	bool opened, mapped;
+	/* Negative if it failed, with errno. */
+	int (*make)(void);
+	/* It may fail only with these. */
+	int errors[8];
+};
+
+static int do_open(void)
+{
+	it.fd = open_node();
+	return it.fd;
+}
+
+static int do_mmap(void)
+{
+	it.map = map_shared(it.fd, LENGTH, 0);
+	return it.map == MAP_FAILED ? -1 : 0;
+}
+
+static int do_mmap_private(void)
+{
+	it.map = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE, it.fd, 0);
+	return it.map == MAP_FAILED ? -1 : 0;
+}
+
+static int do_munmap(void)
+{
+	/* A part in the middle, which splits it, and then the rest. */
+	return munmap(it.map + SZ_4K, SZ_4K) ?: munmap(it.map, LENGTH);
+}
+
+/* Accesses cannot fail: who is out of memory tries again. */
+static int do_fault_huge(void)
+{
+	touch(it.map);
+	return 0;
+}
+
+static int do_fault_small(void)
+{
+	char *map = map_skewed(it.fd, LENGTH, 0, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED);
+	int result, error;
+
+	if (map == MAP_FAILED)
+		return -1;
+	result = madvise(map, LENGTH / 8, MADV_POPULATE_WRITE);
+	error = errno;
+	munmap(map, LENGTH);
+	errno = error;
+	return result;
+}
+
+static int do_copy_on_write(void)
+{
+	char *map = mmap(NULL, SZ_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE, it.fd, 0);
+	int result, error;
+
+	if (map == MAP_FAILED)
+		return -1;
+	result = madvise(map, 4 * SZ_4K, MADV_POPULATE_WRITE);
+	error = errno;
+	munmap(map, SZ_2M);
+	errno = error;
+	return result;
+}
+
+static int do_read(void)
+{
+	return pread(it.fd, it.buffer, sizeof(it.buffer), 512);
+}
+
+static int do_write(void)
+{
+	return pwrite(it.fd, it.buffer, sizeof(it.buffer), 512);
+}
+
+static int do_direct_io(void)
+{
+	/* To the mapping, which is pinned for it. */
+	return pread(it.fd, it.map + SZ_4K, SZ_4K, SZ_1M);
+}
+
+static int do_fsync(void)
+{
+	return fsync(it.fd);
+}
+
+static int do_msync(void)
+{
+	return msync(it.map, LENGTH, MS_SYNC);
+}
+
+static int do_flush(void)
+{
+	return ioctl(it.fd, BLKFLSBUF);
+}
+
+static int do_mprotect(void)
+{
+	return mprotect(it.map + SZ_4K, SZ_4K, PROT_READ) ?:
+	       mprotect(it.map, LENGTH, PROT_READ | PROT_WRITE);
+}
+
+static int do_mremap(void)
+{
+	char *map = mremap(it.map, LENGTH, SZ_2M, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   it.map + 64 * SZ_2M);
+
+	if (map == MAP_FAILED)
+		return -1;
+	it.map = map;
+	return 0;
+}
+
+static int do_fork(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	if (pid < 0)
+		return -1;
+	return waitpid(pid, NULL, 0) == pid ? 0 : -1;
+}
+
+static int do_exclusive_open(void)
+{
+	int fd = open(node, O_RDWR | O_EXCL);
+
+	if (fd >= 0)
+		close(fd);
+	return fd;
+}
+
+static int do_zero(void)
+{
+	uint64_t range[2] = { 0, SZ_1M };
+
+	return ioctl(it.fd, BLKZEROOUT, range);
+}
+
+static int do_claim(void)
+{
+	return write_line(DRIVER "claim", "namespace7.0");
+}
+
+static int do_read_claims(void)
+{
+	char line[64];
+
+	return read_line(DRIVER "claim", line, sizeof(line)) ? 0 : -1;
+}
+
+static int do_badblocks(void)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/class/block/%s/badblocks", node + strlen("/dev/"));
+	return write_line(path, "80000 8");
+}
+
+static const struct call calls[] = {
+	{ .name = "open", .make = do_open, .errors = { ENOMEM, ENFILE, EFAULT } },
+	{ .name = "exclusive open", .make = do_exclusive_open,
+	  .errors = { ENOMEM, ENFILE, EFAULT } },
+	{ .name = "mmap", .opened = true, .make = do_mmap, .errors = { ENOMEM, ENFILE } },
+	{ .name = "mmap, private", .opened = true, .make = do_mmap_private,
+	  .errors = { ENOMEM, ENFILE } },
+	{ .name = "munmap", .mapped = true, .make = do_munmap, .errors = { ENOMEM } },
+	{ .name = "first fault", .mapped = true, .make = do_fault_huge },
+	{ .name = "faults of 4 KiB", .opened = true, .make = do_fault_small,
+	  .errors = { ENOMEM, ENFILE, EFAULT } },
+	{ .name = "copy on write", .opened = true, .make = do_copy_on_write,
+	  .errors = { ENOMEM, ENFILE, EFAULT } },
+	{ .name = "read", .opened = true, .make = do_read, .errors = { ENOMEM, EFAULT } },
+	{ .name = "write", .opened = true, .make = do_write, .errors = { ENOMEM, EFAULT } },
+	{ .name = "read, mapped", .mapped = true, .make = do_read, .errors = { ENOMEM, EFAULT } },
+	{ .name = "write, mapped", .mapped = true, .make = do_write,
+	  .errors = { ENOMEM, EFAULT } },
+	{ .name = "read to the mapping", .mapped = true, .make = do_direct_io,
+	  .errors = { ENOMEM, EFAULT } },
+	{ .name = "fsync", .mapped = true, .make = do_fsync, .errors = { ENOMEM, EIO } },
+	{ .name = "msync", .mapped = true, .make = do_msync, .errors = { ENOMEM, EIO } },
+	{ .name = "BLKFLSBUF", .mapped = true, .make = do_flush, .errors = { ENOMEM, EIO } },
+	{ .name = "BLKZEROOUT", .opened = true, .make = do_zero,
+	  .errors = { ENOMEM, EIO, EFAULT } },
+	{ .name = "mprotect", .mapped = true, .make = do_mprotect, .errors = { ENOMEM } },
+	{ .name = "mremap", .mapped = true, .make = do_mremap, .errors = { ENOMEM } },
+	{ .name = "fork", .mapped = true, .make = do_fork, .errors = { ENOMEM, EAGAIN } },
+	/* EBADF is that the file of sysfs could not be opened. */
+	{ .name = "claim", .make = do_claim, .errors = { ENOMEM, EFAULT, EBADF } },
+	{ .name = "list of claims", .make = do_read_claims, .errors = { ENOMEM, EFAULT, EBADF } },
+	{ .name = "bad blocks", .make = do_badblocks, .errors = { ENOMEM, EFAULT, EBADF } },
+};
+
+/* fail() - the @nth allocation or access from now on; 0 for none any more */
+static bool fail(int nth)
+{
+	char line[16];
+
+	snprintf(line, sizeof(line), "%d", nth);
+	return pwrite(it.fail_nth, line, strlen(line), 0) == strlen(line);
+}
+
+/* has_failed() - whether there were that many */
+static bool has_failed(void)
+{
+	char line[16] = "";
+	bool left = pread(it.fail_nth, line, sizeof(line) - 1, 0) > 0 && atoi(line) > 0;
+
+	fail(0);
+	return !left;
+}
+
+static void clean_up(void)
+{
+	if (it.map != MAP_FAILED)
+		munmap(it.map, LENGTH);
+	it.map = MAP_FAILED;
+	if (it.fd >= 0)
+		close(it.fd);
+	it.fd = -1;
+}
+
+static bool prepare(const struct call *call)
+{
+	if (call->opened || call->mapped)
+		it.fd = open_node();
+	if (call->mapped)
+		it.map = map_shared(it.fd, LENGTH, 0);
+	return (!call->opened && !call->mapped) ||
+	       (it.fd >= 0 && (!call->mapped || it.map != MAP_FAILED));
+}
+
+/* is_usable() - the device, with a pattern that nobody wrote before */
+static bool is_usable(void)
+{
+	uint64_t seed = new_seed();
+	int fd = open_node();
+	char *map = map_shared(fd, SZ_2M + SZ_4K, 0);
+	bool result = false;
+
+	if (map != MAP_FAILED) {
+		fill(map, SZ_2M + SZ_4K, seed, 0);
+		result = !fsync(fd) && media_differs(fd, 0, SZ_2M + SZ_4K, seed) == -1 &&
+			 huge_bytes(map, SZ_2M) == SZ_2M;
+		munmap(map, SZ_2M + SZ_4K);
+	}
+	close(fd);
+	return result;
+}
+
+static bool may_fail_with(const struct call *call, int error)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(call->errors) && call->errors[i]; i++)
+		if (call->errors[i] == error)
+			return true;
+	return false;
+}
+
+#define SETTINGS "/sys/kernel/debug/"
+
+/* Allocations that may sleep, and those of one page, fail too; and in silence. */
+static const struct {
+	const char *path, *value;
+} settings[] = {
+	{ SETTINGS "failslab/ignore-gfp-wait", "N" },
+	{ SETTINGS "failslab/verbose", "0" },
+	{ SETTINGS "fail_page_alloc/ignore-gfp-wait", "N" },
+	{ SETTINGS "fail_page_alloc/ignore-gfp-highmem", "N" },
+	{ SETTINGS "fail_page_alloc/min-order", "0" },
+	{ SETTINGS "fail_page_alloc/verbose", "0" },
+	{ SETTINGS "fail_usercopy/verbose", "0" },
+};
+
+FIXTURE(fault_injection) {
+};
+
+FIXTURE_SETUP(fault_injection)
+{
+	int i;
+
+	it.fail_nth = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, it.fail_nth);
+	ASSERT_EQ(0, shell("hand_over " NAMESPACE " pmem_dax"));
+	for (i = 0; i < ARRAY_SIZE(settings); i++)
+		ASSERT_EQ(0, write_line(settings[i].path, settings[i].value))
+			TH_LOG("%s: %s", settings[i].path, strerror(errno));
+}
+
+FIXTURE_TEARDOWN(fault_injection)
+{
+	fail(0);
+	clean_up();
+	close(it.fail_nth);
+}
+
+TEST_F_TIMEOUT(fault_injection, calls, 900)
+{
+	const struct call *call;
+	int i, nth, result, error, refused;
+	bool injected;
+
+	ASSERT_TRUE(is_usable());
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+		call = &calls[i];
+		refused = 0;
+		injected = true;
+		for (nth = 1; injected && nth < MOST; nth++) {
+			ASSERT_TRUE(prepare(call)) TH_LOG("%s, %d", call->name, nth);
+			ASSERT_TRUE(fail(nth));
+			result = call->make();
+			error = errno;
+			injected = has_failed();
+			clean_up();
+			refused += result < 0;
+			ASSERT_TRUE(result >= 0 || (injected && may_fail_with(call, error)))
+				TH_LOG("%s, %d: %s", call->name, nth, strerror(error));
+			if (nth % 10 == 1 || !injected)
+				ASSERT_TRUE(is_usable()) TH_LOG("%s, %d", call->name, nth);
+		}
+		TH_LOG("%s: %d of %d failures made it fail", call->name, refused, nth - 2);
+		EXPECT_GT(MOST, nth);
+	}
+}
+
+/* The bus and the memory of a device take the most of all. */
+TEST_F_TIMEOUT(fault_injection, bind, 1500)
+{
+	int nth, result, error, refused = 0;
+	bool injected = true;
+
+	for (nth = 1; injected && nth < MOST; nth++) {
+		ASSERT_EQ(0, write_line(DRIVER "unbind", NAMESPACE));
+		ASSERT_TRUE(fail(nth));
+		result = write_line(DRIVER "bind", NAMESPACE);
+		error = errno;
+		injected = has_failed();
+		ASSERT_TRUE(!result || injected) TH_LOG("%d: %s", nth, strerror(error));
+		if (result) {
+			refused++;
+			ASSERT_EQ(0, write_line(DRIVER "bind", NAMESPACE)) TH_LOG("%d", nth);
+		}
+		if (nth % 10 == 1 || !injected)
+			ASSERT_TRUE(is_usable()) TH_LOG("%d", nth);
+	}
+	TH_LOG("%d of %d failures made it fail", refused, nth - 2);
+	EXPECT_GT(MOST, nth);
+}
+
+/* It is not refused, whatever happens. */
+TEST_F_TIMEOUT(fault_injection, unbind, 900)
+{
+	bool injected = true;
+	int nth;
+
+	for (nth = 1; injected && nth < MOST; nth++) {
+		it.fd = open_node();
+		it.map = map_shared(it.fd, LENGTH, 0);
+		ASSERT_NE(MAP_FAILED, it.map);
+		touch(it.map);
+		touch(it.map + SZ_2M);
+		ASSERT_TRUE(fail(nth));
+		if (write_line(DRIVER "unbind", NAMESPACE)) {
+			/* Before it came to the driver. */
+			injected = has_failed();
+			ASSERT_TRUE(injected);
+			ASSERT_EQ(0, write_line(DRIVER "unbind", NAMESPACE));
+		} else {
+			injected = has_failed();
+		}
+		EXPECT_EQ(BUS_ADRERR, bus_code(it.map, true));
+		clean_up();
+		ASSERT_EQ(0, write_line(DRIVER "bind", NAMESPACE));
+		if (nth % 10 == 1 || !injected)
+			ASSERT_TRUE(is_usable()) TH_LOG("%d", nth);
+	}
+	TH_LOG("%d failures", nth - 2);
+	EXPECT_GT(MOST, nth);
+}
+
+#define BIOS SETTINGS "fail_make_request/"
+
+/* What goes to the disk as bios, since somebody holds it, fails as a whole. */
+TEST_F_TIMEOUT(fault_injection, bios, 300)
+{
+	char path[128], *buffer = aligned_alloc(SZ_4K, SZ_4K);
+	int fd, holder;
+
+	ASSERT_NE(NULL, buffer);
+	snprintf(path, sizeof(path), "/sys/class/block/%s/make-it-fail", node + strlen("/dev/"));
+	ASSERT_EQ(0, write_line(path, "1"));
+	ASSERT_EQ(0, write_line(BIOS "verbose", "0"));
+	ASSERT_EQ(0, write_line(BIOS "times", "-1"));
+	ASSERT_EQ(0, write_line(BIOS "probability", "100"));
+	holder = open(node, O_RDONLY | O_EXCL);
+	ASSERT_LE(0, holder);
+	fd = open_node();
+	EXPECT_EQ(-1, pread(fd, buffer, SZ_4K, SZ_1M));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(SZ_4K, pwrite(fd, buffer, SZ_4K, SZ_2M));
+	EXPECT_EQ(-1, fsync(fd));
+	EXPECT_EQ(EIO, errno);
+	ASSERT_EQ(0, write_line(BIOS "probability", "0"));
+	EXPECT_EQ(SZ_4K, pread(fd, buffer, SZ_4K, SZ_1M));
+	close(holder);
+	close(fd);
+	free(buffer);
+	EXPECT_TRUE(is_usable());
+}
+
+PMEM_DAX_MAIN(NAMESPACE)
