@@ -27,7 +27,11 @@ use kernel_ext::{
         Alive,
         Operations as _, //
     },
-    fs::io::Io,
+    fs::io::{
+        fault_in_dest,
+        fault_in_source,
+        Io, //
+    },
     units::{
         ByteRange,
         Sector, //
@@ -157,7 +161,12 @@ pub(crate) fn read(
         return Err(EIO);
     }
     let mut accounting = node.account(false);
-    let done = alive.memory().read_iter(good, to)?;
+    let mut done = alive.memory().try_read_iter(good, to)?;
+
+    drop(alive);
+    if (done as u64) < good.len() {
+        done = read_rest(device, good, done, to);
+    }
     if let Some(accounting) = &mut accounting {
         accounting.transferred(done);
     }
@@ -166,6 +175,68 @@ pub(crate) fn read(
     }
     io.advance(done);
     Ok(done)
+}
+
+/// Goes on with a read that stopped after `done` bytes of `range`, as the caller's memory was not there.
+/// Returns how many bytes are read then.
+#[cold]
+#[inline(never)]
+fn read_rest(
+    device: &Device,
+    range: ByteRange,
+    mut done: usize,
+    to: &mut IovIterDest<'_>,
+) -> usize {
+    let mut tries = Tries::new();
+
+    while tries.again(done) && fault_in_dest(to, range.len() as usize - done) {
+        let Some(alive) = device.dax.enter() else {
+            break;
+        };
+        // It may have been a machine check, after which the rest is bad.
+        let good = device.dax.data().good_start(range);
+        let rest = good.from(range.start() + done as u64);
+
+        match alive.memory().try_read_iter(rest, to) {
+            Ok(more) => done += more,
+            Err(_) => break,
+        }
+        if range.start() + done as u64 >= good.end() {
+            break;
+        }
+    }
+    done
+}
+
+/// How long to go on with a copy that ended where the memory of the caller was not there.
+///
+/// Its page faults are not waited for while the memory of the device is kept, since the caller can
+/// have them take for ever, and who unbinds the device would wait too.
+struct Tries {
+    done: usize,
+    left: u32,
+}
+
+impl Tries {
+    /// Memory that was brought may be gone before it is used, but not time and again.
+    const WITHOUT_PROGRESS: u32 = 8;
+
+    fn new() -> Self {
+        Self {
+            done: 0,
+            left: Self::WITHOUT_PROGRESS,
+        }
+    }
+
+    /// Whether to try again, with `done` bytes copied in all.
+    fn again(&mut self, done: usize) -> bool {
+        if done > self.done {
+            self.left = Self::WITHOUT_PROGRESS;
+        }
+        self.done = done;
+        self.left = self.left.saturating_sub(1);
+        self.left > 0
+    }
 }
 
 /// write(2) and its relatives. A write that covers bad memory heals it.
@@ -199,20 +270,23 @@ pub(crate) fn write(
     leave_page_cache(node)?;
     // May wait for the file system that the node is on to be thawed, which unbind must not.
     node.modified()?;
+    let media = device.dax.data();
+    if !media.badblocks.is_empty() {
+        // What heals bad memory should not be torn.
+        fault_in_source(from, range.len() as usize);
+    }
     let alive = device.dax.enter().ok_or(EIO)?;
-    let done = {
-        let mut accounting = node.account(true);
+    let mut accounting = node.account(true);
+    let mut done = media.write(&alive, range, |memory| memory.try_write_iter(range, from))?;
 
-        let done = device
-            .dax
-            .data()
-            .write(&alive, range, |memory| memory.write_iter(range, from))?;
-        if let Some(accounting) = &mut accounting {
-            accounting.transferred(done);
-        }
-        done
-    };
     drop(alive);
+    if (done as u64) < range.len() {
+        done = write_rest(device, range, done, from);
+    }
+    if let Some(accounting) = &mut accounting {
+        accounting.transferred(done);
+    }
+    drop(accounting);
     // Somebody inside the kernel may have read a page meanwhile.
     leave_page_cache(node)?;
     if done == 0 {
@@ -220,6 +294,39 @@ pub(crate) fn write(
     }
     io.advance(done);
     io.sync_written(done)
+}
+
+/// Goes on with a write that stopped after `done` bytes of `range`, as the caller's memory was not
+/// there. Returns how many bytes are written then; why not all the next call is told, as with a file.
+#[cold]
+#[inline(never)]
+fn write_rest(
+    device: &Device,
+    range: ByteRange,
+    mut done: usize,
+    from: &mut IovIterSource<'_>,
+) -> usize {
+    let mut tries = Tries::new();
+
+    while tries.again(done) && fault_in_source(from, range.len() as usize - done) {
+        let rest = range.from(range.start() + done as u64);
+        let Some(alive) = device.dax.enter() else {
+            break;
+        };
+
+        match device
+            .dax
+            .data()
+            .write(&alive, rest, |memory| memory.try_write_iter(rest, from))
+        {
+            Ok(more) => done += more,
+            Err(_) => break,
+        }
+        if done as u64 >= range.len() {
+            break;
+        }
+    }
+    done
 }
 
 /// Writes to the page cache.

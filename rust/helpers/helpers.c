@@ -2,6 +2,7 @@
 
 #include <linux/set_memory.h>
 #include <linux/string.h>
+#include <linux/uaccess.h>
 #include "helpers.h"
 #include "nd.h"
 #include "../../mm/internal.h"
@@ -142,6 +143,16 @@ int pmem_helper_clear_mce_nospec(unsigned long pfn)
 void pmem_helper_memcpy_flushcache(void *dst, const void *src, size_t cnt)
 {
 	memcpy_flushcache(dst, src, cnt);
+}
+
+void pmem_helper_pagefault_disable(void)
+{
+	pagefault_disable();
+}
+
+void pmem_helper_pagefault_enable(void)
+{
+	pagefault_enable();
 }
 
 void pmem_helper_xas_init(struct xa_state *xas, struct xarray *xa, unsigned long index,

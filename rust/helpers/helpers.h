@@ -64,6 +64,10 @@ int pmem_helper_clear_mce_nospec(unsigned long pfn);
 /* linux/string.h */
 void pmem_helper_memcpy_flushcache(void *dst, const void *src, size_t cnt);
 
+/* linux/uaccess.h */
+void pmem_helper_pagefault_disable(void);
+void pmem_helper_pagefault_enable(void);
+
 /* linux/xarray.h */
 void pmem_helper_xas_init(struct xa_state *xas, struct xarray *xa, unsigned long index,
 			  unsigned int order);

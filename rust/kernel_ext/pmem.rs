@@ -111,18 +111,21 @@ impl Memory<'_> {
         })
     }
 
-    /// Copies `range` to a caller of read(2). Returns the bytes copied: fewer if the caller's
-    /// memory is not there or the device's is bad.
+    /// Copies `range` to a caller of read(2). Returns the bytes copied: fewer if the device's memory
+    /// is bad, or the caller's not there now. For that it does not wait, which may take for ever: see
+    /// [`fault_in_dest`](crate::fs::io::fault_in_dest).
     ///
     /// # Errors
     ///
     /// `EIO` behind the end.
     #[inline]
-    pub fn read_iter(&self, range: ByteRange, to: &mut IovIterDest<'_>) -> Result<usize> {
+    pub fn try_read_iter(&self, range: ByteRange, to: &mut IovIterDest<'_>) -> Result<usize> {
         let (from, len) = self.at(range)?;
 
-        // SAFETY: `from` has `len` bytes; the copy survives a machine check in it.
-        Ok(unsafe { bindings::_copy_mc_to_iter(from.cast(), len, to.as_raw()) })
+        Ok(without_page_faults(|| {
+            // SAFETY: `from` has `len` bytes; the copy survives a machine check in it.
+            unsafe { bindings::_copy_mc_to_iter(from.cast(), len, to.as_raw()) }
+        }))
     }
 
     /// Copies from a caller of write(2) to `range`, around the CPU caches. Returns the bytes
@@ -154,6 +157,13 @@ impl Memory<'_> {
             }
         }
         Ok(done)
+    }
+
+    /// The same, but does not wait for the caller's memory, which may take for ever: see
+    /// [`fault_in_source`](crate::fs::io::fault_in_source).
+    #[inline]
+    pub fn try_write_iter(&self, range: ByteRange, from: &mut IovIterSource<'_>) -> Result<usize> {
+        without_page_faults(|| self.write_iter(range, from))
     }
 
     /// Writes zeroes to `range`, around the CPU caches. Returns the bytes written: all. Durable after
@@ -194,4 +204,16 @@ impl Memory<'_> {
             unsafe { bindings::arch_invalidate_pmem(address.cast(), len) };
         }
     }
+}
+
+/// Calls `f`, which copies from or to a process and gives up where its memory is not there.
+#[inline(always)]
+fn without_page_faults<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: It counts in the current task.
+    unsafe { bindings::pagefault_disable() };
+    let result = f();
+
+    // SAFETY: As above; it was counted once more.
+    unsafe { bindings::pagefault_enable() };
+    result
 }

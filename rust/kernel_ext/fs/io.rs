@@ -12,7 +12,32 @@ use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
-use kernel::prelude::*;
+use kernel::{
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*, //
+};
+
+/// Waits for the memory of a caller of read(2). Returns whether any of the next `bytes` are there now;
+/// they may be gone again. May sleep for ever, if the caller has it so, but can be killed.
+///
+/// C: `fault_in_iov_iter_writeable`.
+#[cold]
+pub fn fault_in_dest(to: &mut IovIterDest<'_>, bytes: usize) -> bool {
+    // SAFETY: The iterator is valid, and only looked at.
+    unsafe { bindings::fault_in_iov_iter_writeable(to.as_raw(), bytes) < bytes }
+}
+
+/// The same for a caller of write(2).
+///
+/// C: `fault_in_iov_iter_readable`.
+#[cold]
+pub fn fault_in_source(from: &mut IovIterSource<'_>, bytes: usize) -> bool {
+    // SAFETY: The iterator is valid, and only looked at.
+    unsafe { bindings::fault_in_iov_iter_readable(from.as_raw(), bytes) < bytes }
+}
 
 /// A read or write call on a file.
 ///
