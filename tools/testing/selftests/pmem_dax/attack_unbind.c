@@ -5,6 +5,7 @@
  *
  * But for pins, for which unbinding waits and says so: end_of_life.c.
  */
+#include <linux/userfaultfd.h>
 #include <sys/prctl.h>
 
 #include "pmem_dax.h"
@@ -110,6 +111,39 @@ static void split(int fd)
 	}
 }
 
+/* Memory that is there when somebody says so. */
+static char *late_memory(int *fd)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register area = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *memory = mmap(NULL, SZ_2M, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			    -1, 0);
+
+	*fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	area.range.start = (uintptr_t)memory;
+	area.range.len = SZ_2M;
+	if (memory == MAP_FAILED || ioctl(*fd, UFFDIO_API, &api) ||
+	    ioctl(*fd, UFFDIO_REGISTER, &area))
+		_exit(2);
+	return memory;
+}
+
+static void read_to_late_memory(int fd)
+{
+	int uffd;
+
+	if (pread(fd, late_memory(&uffd), SZ_1M, 0) < 0)
+		_exit(3);
+}
+
+static void write_from_late_memory(int fd)
+{
+	int uffd;
+
+	if (pwrite(fd, late_memory(&uffd), SZ_1M, 0) < 0)
+		_exit(3);
+}
+
 static void start(pid_t *attackers, int fd, void (*attack)(int fd))
 {
 	int i;
@@ -187,15 +221,26 @@ FIXTURE_VARIANT_ADD(attack_unbind, splits) {
 	.attack = split,
 };
 
+/* In the middle of a copy. */
+FIXTURE_VARIANT_ADD(attack_unbind, reads_to_late_memory) {
+	.attack = read_to_late_memory,
+};
+
+FIXTURE_VARIANT_ADD(attack_unbind, writes_from_late_memory) {
+	.attack = write_from_late_memory,
+};
+
 FIXTURE_SETUP(attack_unbind)
 {
 	self->fd = open_node();
 	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, write_line("/proc/sys/vm/unprivileged_userfaultfd", "1"));
 }
 
 FIXTURE_TEARDOWN(attack_unbind)
 {
 	end(self->attackers);
+	write_line("/proc/sys/vm/unprivileged_userfaultfd", "0");
 	close(self->fd);
 }
 
