@@ -183,6 +183,13 @@ impl nvdimm::Driver for Driver {
         let (data, geometry) = Self::examine(namespace)?;
         let capacity = geometry.capacity().ok_or(EINVAL)?;
         let settings = self.settings(namespace, &geometry)?;
+        let sector_size = namespace.sector_size().map_err(|e| {
+            Self::refuse(
+                namespace,
+                "its label has sectors of neither 512 nor 4096 bytes: create it again",
+                e,
+            )
+        })?;
         let region = namespace.region();
         let flush = region.has_flush();
         let has_cache = region.has_cache();
@@ -232,7 +239,7 @@ impl nvdimm::Driver for Driver {
             &self.major,
             &name,
             Limits {
-                logical_block_size: namespace.sector_size(),
+                logical_block_size: sector_size,
                 fua: flush == Some(true),
             },
             capacity,

@@ -513,7 +513,7 @@ impl Namespace<'_> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if they do not start and end at pages; `EBUSY` if the memory is in use; `EIO` if the
+    /// `EINVAL` if they do not start and end at pages of the namespace; `EBUSY` if the memory is in use; `EIO` if the
     /// info block is bad; what `nvdimm_setup_pfn` returns, which tells the log why.
     pub fn memory(&self) -> Result<Span> {
         match self.pfn {
@@ -550,10 +550,10 @@ impl Namespace<'_> {
             );
             return Err(EOPNOTSUPP);
         }
-        let size = range
-            .end
-            .checked_add(1)
-            .and_then(|end| end.checked_sub(range.start.checked_add(offset)?))
+        // It subtracts what the block says from the end, be it as much as there is or not.
+        let size = (range.end <= self.resource().end)
+            .then(|| (range.end + 1).checked_sub(range.start.checked_add(offset)?))
+            .flatten()
             .ok_or(EINVAL)?;
 
         Span::new(range, size, altmap).ok_or(EINVAL)
@@ -619,9 +619,31 @@ impl Namespace<'_> {
     }
 
     /// The size of a sector in bytes: 512, or 4096 if its label says so.
-    pub fn sector_size(&self) -> u32 {
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if its label says something else.
+    pub fn sector_size(&self) -> Result<u32> {
+        let namespace = self.namespace.as_ptr();
+
         // SAFETY: By the type's invariants.
-        unsafe { bindings::pmem_sector_size(self.namespace.as_ptr()) }
+        let uuid = unsafe { bindings::nd_dev_to_uuid(&raw mut (*namespace).dev) };
+
+        // drivers/nvdimm/namespace_devs.c: nd_dev_to_uuid returns that for one that has no label.
+        if !ptr::eq(uuid, &raw const bindings::uuid_null) {
+            // Of other sizes pmem_sector_size warns with a trace of the stack.
+            //
+            // SAFETY: include/linux/nd.h: one that has a label is the first member of a struct
+            // nd_namespace_pmem. sector_size_store changes the size with the device locked, as it
+            // is while it is being bound.
+            let size = unsafe { (*namespace.cast::<bindings::nd_namespace_pmem>()).lbasize };
+
+            if !matches!(size, 0 | 512 | 4096) {
+                return Err(EINVAL);
+            }
+        }
+        // SAFETY: By the type's invariants.
+        Ok(unsafe { bindings::pmem_sector_size(namespace) })
     }
 
     /// What the info block at its start says that it is used as. A namespace that was forced to raw
