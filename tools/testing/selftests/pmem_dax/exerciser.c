@@ -10,7 +10,8 @@
  *
  * It goes in rounds. In each there are other partitions, and either the disk is mapped, or the
  * partitions are, or both, briefly, where who comes second is refused. Between rounds nobody
- * uses the disk, and one process tries what needs that.
+ * uses the disk, and one process tries what needs that: to have it alone, bad memory, whether
+ * the kernel writes back what was stored, and to take the device away.
  *
  * Environment:
  *
@@ -26,7 +27,11 @@
 #include <sys/prctl.h>
 #include <sys/uio.h>
 
+#include "flush_watch.h"
 #include "pmem_dax.h"
+
+#define NAMESPACE	"namespace2.0"
+#define DRIVER		"/sys/bus/nd/drivers/pmem_dax/"
 
 #define PROCESSES	8
 #define STEPS		80		/* in a round */
@@ -1474,6 +1479,152 @@ static void hold(int device)
 	close(plain);
 }
 
+/* some_map() - a mapping, where memory is made, of some of the disk; its offset there */
+static char *some_map(size_t length, off_t *offset)
+{
+	char *map;
+
+	*offset = below((size - length) / SZ_4K) * SZ_4K;
+	map = map_skewed(fd_of(0, 0), length, *offset, chance(2) ? *offset % SZ_2M : 0,
+			 PROT_READ | PROT_WRITE, MAP_SHARED);
+	must(map != MAP_FAILED, "mmap: errno %d", errno);
+	return map;
+}
+
+/* is_written_back() - a byte of the disk, by somebody since watch() */
+static bool is_written_back(off_t offset)
+{
+	FILE *trace = fopen(WATCH "trace", "re");
+	bool found = false;
+	char line[512];
+
+	must(trace, "the trace: errno %d", errno);
+	while (!found && fgets(line, sizeof(line), trace))
+		found = strstr(line, ": back: ") && offset >= place_of(line) &&
+			offset < place_of(line) + field(line, " size=");
+	fclose(trace);
+	return found;
+}
+
+/* What is stored through a mapping is written back by what makes it durable, and flushed. */
+static void check_flush(void)
+{
+	static const size_t length = 3 * SZ_2M + SZ_4K;
+	off_t offset, touched[4];
+	char *map = some_map(length, &offset);
+	int i, page, how = below(4), result = 0;
+
+	for (i = 0; i < ARRAY_SIZE(touched); i++) {
+		page = below(length / SZ_4K - 32);
+		/* One, or a run of them, of which the last is looked for. */
+		for (touched[i] = page + (chance(2) ? 31 : 0); page <= touched[i]; page++)
+			touch(map + page * SZ_4K);
+		touched[i] = offset + touched[i] * SZ_4K;
+	}
+	call("flush (%d) of the disk, stored to at %#lx, %#lx, %#lx, %#lx", how, touched[0],
+	     touched[1], touched[2], touched[3]);
+	must(!watch_enable(true), "the trace: errno %d", errno);
+	watch();
+	switch (how) {
+	case 0:
+		result = fsync(fd_of(0, 1));
+		break;
+	case 1:
+		result = msync(map, length, MS_SYNC);
+		break;
+	case 2:
+		result = ioctl(fd_of(0, 1), BLKFLSBUF);
+		break;
+	case 3:
+		/* The last one to close it. */
+		munmap(map, length);
+		close_all();
+		break;
+	}
+	must(!result, "flush (%d): errno %d", how, errno);
+	for (i = 0; i < ARRAY_SIZE(touched); i++)
+		must(is_written_back(touched[i]), "flush (%d): %#lx was not written back", how,
+		     touched[i]);
+	must(!watch_enable(false), "the trace: errno %d", errno);
+	if (how != 3)
+		munmap(map, length);
+}
+
+/* must_be_bad() - a page of the disk, whichever way it is come by */
+static void must_be_bad(char *map, off_t page, int sector)
+{
+	char *other, bytes[SZ_4K];
+	ssize_t n;
+
+	must(poisoned(map, chance(2)) == 12, "bad memory: code %d", access_error.code);
+	other = map_skewed(fd_of(0, 0), SZ_4K, page, 0, PROT_READ, MAP_SHARED);
+	must(other != MAP_FAILED, "mmap: errno %d", errno);
+	must(poisoned(other, false) == 12, "bad memory, mapped anew: code %d", access_error.code);
+	munmap(other, SZ_4K);
+	n = pread(fd_of(0, below(2)), bytes, SZ_4K, page);
+	must(sector ? n == sector * 512 : n < 0 && errno == EIO,
+	     "bad sector %d of a page is read: %zd, errno %d", sector, n, errno);
+}
+
+/* Memory goes bad, and is written anew. */
+static void check_poison(void)
+{
+	int sector = below(8), among;
+	char path[128], line[32], *map;
+	off_t offset, page;
+
+	map = some_map(SZ_2M, &offset);
+	among = below(SZ_2M / SZ_4K);
+	page = offset + among * SZ_4K;
+	call("sector %d of the page at %#lx goes bad", sector, page);
+	snprintf(path, sizeof(path), "/sys/class/block/%s/badblocks", node + strlen("/dev/"));
+	snprintf(line, sizeof(line), "%ld 1", page / 512 + sector);
+	must(!write_line(path, line), "badblocks: errno %d", errno);
+	must_be_bad(map + among * SZ_4K, page, sector);
+	/* Its neighbours are not, which would have been mapped with it. */
+	read_node(0, fd_of(0, 0), page + SZ_4K, SZ_4K, false);
+	before_looking(offset, SZ_2M);
+	if (among)
+		compare((uint8_t *)map, offset, among * SZ_4K, "mapped, before bad memory");
+	call("the page at %#lx is written", page);
+	must(pwrite(fd_of(0, below(2)), model + page, SZ_4K, page) == SZ_4K, "pwrite: errno %d",
+	     errno);
+	before_looking(offset, SZ_2M);
+	compare((uint8_t *)map, offset, SZ_2M, "mapped, of what was bad memory");
+	munmap(map, SZ_2M);
+}
+
+/* The device is taken away while somebody has one of its pages, which stays until he is done. */
+static void check_removal(void)
+{
+	size_t among = below(SZ_2M / SZ_4K);
+	int status;
+	off_t offset;
+	char *map = some_map(SZ_2M, &offset);
+	struct iovec page = { map + among * SZ_4K, SZ_4K };
+	pid_t pid;
+
+	call("unbind, with the page at %#lx of the disk in a pipe", offset + among * SZ_4K);
+	must(vmsplice(pipes[1], &page, 1, 0) == SZ_4K, "vmsplice: errno %d", errno);
+	munmap(map, SZ_2M);
+	close_all();
+	pid = fork();
+	must(pid >= 0, "fork: errno %d", errno);
+	if (!pid) {
+		/* Who unbinds has no part in the pipe. */
+		close(pipes[0]);
+		close(pipes[1]);
+		_exit(write_line(DRIVER "unbind", NAMESPACE) ? 1 : 0);
+	}
+	poll(NULL, 0, 100);
+	must(waitpid(pid, &status, WNOHANG) == 0, "it did not wait");
+	must(read(pipes[0], buffer, SZ_4K) == SZ_4K, "pipe: errno %d", errno);
+	before_looking(offset + among * SZ_4K, SZ_4K);
+	compare(buffer, offset + among * SZ_4K, SZ_4K, "a page that outlived its device");
+	must(waitpid(pid, &status, 0) == pid && !status, "unbind: status %#x", status);
+	must(!write_line(DRIVER "bind", NAMESPACE), "bind: errno %d", errno);
+}
+
 static void between_rounds(unsigned int round)
 {
 	off_t from;
@@ -1483,6 +1634,11 @@ static void between_rounds(unsigned int round)
 	hold(0);
 	hold(1 + below(nr_devices - 1));
 	alone = false;
+	check_poison();
+	if (chance(2))
+		check_flush();
+	if (chance(6))
+		check_removal();
 	from = below(size / BUFFER) * BUFFER;
 	check_range(from, from + BUFFER < size ? from + BUFFER : size);
 	close_all();
@@ -1670,4 +1826,17 @@ TEST_F_TIMEOUT(exerciser, as_an_array_of_memory, 24 * 3600)
 	       shared->reads, shared->writes);
 }
 
-PMEM_DAX_MAIN("namespace2.0")
+int main(int argc, char **argv)
+{
+	int status;
+
+	watched.start = namespace_start(NAMESPACE);
+	if (!getuid() && watch_setup()) {
+		perror("exerciser: kprobe_events");
+		watch_teardown();
+		return 1;
+	}
+	status = pmem_dax_main(argc, argv, NAMESPACE);
+	watch_teardown();
+	return status;
+}

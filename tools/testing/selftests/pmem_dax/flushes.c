@@ -9,80 +9,13 @@
  */
 #include <liburing.h>
 
+#include "flush_watch.h"
 #include "pmem_dax.h"
 
 #include <sys/mount.h>
 #include <sys/uio.h>
 
 #include <linux/blkpg.h>
-
-#define TRACING	"/sys/kernel/tracing/"
-#define WATCH	TRACING "instances/pmem_dax_flushes/"
-#define GROUP	"pmem_dax_flushes"
-
-/* Addresses are in the kernel's map of all memory, which starts at a random one. */
-#define PLACE(size)	" at=$arg1:x64 size=" size ":x64 base=@page_offset_base:x64"
-#define REGION		" region=$arg1:x64"
-
-static const struct {
-	char type;
-	const char *name, *what;
-} probes[] = {
-	{ 'p', "back", "arch_wb_cache_pmem" PLACE("$arg2") },
-	{ 'p', "user", "copy_user_flushcache" PLACE("$arg3") },
-	{ 'p', "bio", "__memcpy_flushcache" PLACE("$arg3") },
-	{ 'p', "flush", "nvdimm_flush bio=$arg2:x64" REGION },
-	{ 'r', "flushed", "nvdimm_flush result=$retval:s32" },
-	{ 'p', "host", "virtio_pmem_flush" REGION },
-	{ 'r', "hosted", "virtio_pmem_flush result=$retval:s32" },
-};
-
-static int watch_setup(void)
-{
-	char line[256];
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(probes); i++) {
-		snprintf(line, sizeof(line), "%c:" GROUP "/%s %s\n", probes[i].type,
-			 probes[i].name, probes[i].what);
-		if (write_line(TRACING "kprobe_events", line))
-			return -1;
-	}
-	if (mkdir(WATCH, 0700) || write_line(WATCH "trace_clock", "counter"))
-		return -1;
-	return write_line(WATCH "events/" GROUP "/enable", "1");
-}
-
-static void watch_teardown(void)
-{
-	char line[64];
-	int i;
-
-	write_line(WATCH "events/" GROUP "/enable", "0");
-	rmdir(WATCH);
-	for (i = 0; i < ARRAY_SIZE(probes); i++) {
-		snprintf(line, sizeof(line), "-:" GROUP "/%s\n", probes[i].name);
-		write_line(TRACING "kprobe_events", line);
-	}
-}
-
-/* The device that is watched. */
-static struct {
-	uint64_t start, size, region;
-	bool host;
-} watched;
-
-static void watch(void)
-{
-	close(open(WATCH "trace", O_WRONLY | O_TRUNC | O_CLOEXEC));
-}
-
-static uint64_t field(const char *line, const char *name)
-{
-	const char *at = strstr(line, name);
-
-	return at ? strtoull(at + strlen(name), NULL, 0) : 0;
-}
 
 /* region_of() - the address of the region that our fsync flushes */
 static uint64_t region_of(int fd)
@@ -131,7 +64,7 @@ static const char *seen(void)
 	text[0] = '\0';
 	while (trace && fgets(line, sizeof(line), trace) && to < text + sizeof(text) - 128) {
 		const char *at = strstr(line, "] ");
-		uint64_t offset = field(line, " at=") - field(line, " base=") - watched.start;
+		uint64_t offset = place_of(line);
 		uint64_t size = field(line, " size=");
 		int result = field(line, " result=");
 		bool place;
@@ -706,7 +639,7 @@ int main(int argc, char **argv)
 {
 	int status;
 
-	if (!getuid() && watch_setup()) {
+	if (!getuid() && (watch_setup() || watch_enable(true))) {
 		perror("flushes: kprobe_events");
 		watch_teardown();
 		return 1;
