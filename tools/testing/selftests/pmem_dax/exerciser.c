@@ -1511,15 +1511,24 @@ static void check_flush(void)
 {
 	static const size_t length = 3 * SZ_2M + SZ_4K;
 	off_t offset, touched[4];
-	char *map = some_map(length, &offset);
-	int i, page, how = below(4), result = 0;
+	int i, page, run, how = below(4), result = 0;
+	char *map;
 
+	/* What was stored to before counts until the last close. */
+	close_all();
+	map = some_map(length, &offset);
 	for (i = 0; i < ARRAY_SIZE(touched); i++) {
-		page = below(length / SZ_4K - 32);
-		/* One, or a run of them, of which the last is looked for. */
-		for (touched[i] = page + (chance(2) ? 31 : 0); page <= touched[i]; page++)
+		/* One page, or some in order, which may go from one chunk to the next. */
+		run = chance(2) ? 1 : 1 + below(60);
+		page = below(length / SZ_4K - run);
+		if (chance(2))
+			page = (page + offset / SZ_4K) / 512 * 512 + 512 - below(run) -
+			       offset / SZ_4K;
+		if (page < 0 || page > length / SZ_4K - run)
+			page = 0;
+		for (; run; run--, page++)
 			touch(map + page * SZ_4K);
-		touched[i] = offset + touched[i] * SZ_4K;
+		touched[i] = offset + (page - 1) * SZ_4K;
 	}
 	call("flush (%d) of the disk, stored to at %#lx, %#lx, %#lx, %#lx", how, touched[0],
 	     touched[1], touched[2], touched[3]);
