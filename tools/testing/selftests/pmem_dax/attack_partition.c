@@ -8,7 +8,7 @@
 #include <linux/blkpg.h>
 #include <linux/falloc.h>
 
-#include "pmem_dax.h"
+#include "seeded.h"
 
 #define START	(3 * SZ_1M)
 #define PART	(5 * SZ_1M + SZ_4K)
@@ -19,16 +19,6 @@
 
 /* How the attacker tells that he saw or stored what he should not have been able to. */
 #define BREACH	42
-
-static uint64_t random_state;
-
-static uint64_t below(uint64_t limit)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state % limit;
-}
 
 /* Mostly beside the ends of the partition, of large pages, or of what can be counted. */
 static off_t some_offset(void)
@@ -122,7 +112,6 @@ static void transfer_some(int fd)
 
 TEST(no_byte_outside)
 {
-	const char *seed = getenv("PMEM_DAX_SEED");
 	struct blkpg_partition part = { .start = START, .length = PART, .pno = 1 };
 	struct blkpg_ioctl_arg arg = {
 		.op = BLKPG_ADD_PARTITION, .datalen = sizeof(part), .data = &part,
@@ -132,8 +121,7 @@ TEST(no_byte_outside)
 	char path[80], *buffer = aligned_alloc(SZ_4K, DISK);
 	pid_t pid;
 
-	random_state = seed ? strtoull(seed, NULL, 0) : new_seed() | 1;
-	TH_LOG("seed %" PRIu64, random_state);
+	TH_LOG("seed %" PRIu64, start_seeded());
 	ASSERT_LE(0, fd);
 	ASSERT_NE(NULL, buffer);
 	fill(buffer, DISK, outside, 0);

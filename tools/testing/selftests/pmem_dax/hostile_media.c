@@ -11,7 +11,7 @@
 #include <glob.h>
 #include <stddef.h>
 
-#include "pmem_dax.h"
+#include "seeded.h"
 
 #define NAMESPACE	"namespace2.0"
 #define DEVICE		"/sys/bus/nd/devices/" NAMESPACE
@@ -27,24 +27,6 @@
 #define TABLES		400
 #define LABELS		15
 #endif
-
-static uint64_t random_state;
-
-static uint64_t below(uint64_t limit)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state % limit;
-}
-
-static uint64_t seed(void)
-{
-	const char *given = getenv("PMEM_DAX_SEED");
-
-	random_state = given ? strtoull(given, NULL, 0) : new_seed() | 1;
-	return random_state;
-}
 
 /* A number that somebody who means no good would write. */
 static uint64_t some_number(uint64_t now)
@@ -156,7 +138,7 @@ static void make_info_block(struct info_block *block, int nth)
 	block->page_size = SZ_4K;
 	block->page_struct_size = 64;
 	if (!nth)
-		block->end_trunc = -256 * SZ_1M;
+		block->end_trunc = 0xf0000000;
 	else if (below(8))
 		change_some(block, sizeof(*block), info_fields, ARRAY_SIZE(info_fields));
 	/* A shift by -1 in drivers/nvdimm/pfn_devs.c: nd_pfn_validate, before we are asked. */
@@ -295,7 +277,7 @@ FIXTURE_SETUP(hostile_media)
 {
 	self->start = namespace_start(NAMESPACE);
 	ASSERT_NE(0, self->start);
-	TH_LOG("seed %" PRIu64, seed());
+	TH_LOG("seed %" PRIu64, start_seeded());
 }
 
 FIXTURE_TEARDOWN(hostile_media)
