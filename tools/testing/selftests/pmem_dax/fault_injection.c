@@ -4,8 +4,10 @@
  * and the device is as usable as before.
  *
  * Each call is made with its first allocation or access to the caller's memory failing, then with
- * the second one, and so on, until there are no more: /proc/self/fail-nth. (What it left behind
- * shows when the module is unloaded, and to kmemleak at the end.)
+ * the second one, and so on, until there are no more: /proc/self/fail-nth. Then each of them with
+ * each of the functions failing that the driver calls and that may fail: fail_function, with
+ * those of allow_errors/functions.h. (What it left behind shows when the module is unloaded, and
+ * to kmemleak at the end.)
  *
  * For kernels with fault injection: PMEM_DAX_DEBUG in the Makefile.
  */
@@ -20,15 +22,18 @@
 
 /* What is set up for a call, and outlives it. */
 static struct {
-	int fd, fail_nth;
+	int fd, fail_nth, module;
 	char *map;
 	char buffer[2 * SZ_4K];
-} it = { .fd = -1, .fail_nth = -1, .map = MAP_FAILED };
+} it = { .fd = -1, .fail_nth = -1, .module = -1, .map = MAP_FAILED };
 
 struct call {
 	const char *name;
-	/* With a file, and a mapping. */
-	bool opened, mapped;
+	/*
+	 * With a file, and a mapping, or what a holder left in the page cache; with the namespace
+	 * unbound, the module not loaded.
+	 */
+	bool opened, mapped, cached, unbound, unloaded;
 	/* Negative if it failed, with errno. */
 	int (*make)(void);
 	/* It may fail only with these. */
@@ -189,6 +194,21 @@ static int do_badblocks(void)
 	return write_line(path, "80000 8");
 }
 
+static int do_bind(void)
+{
+	return write_line(DRIVER "bind", NAMESPACE);
+}
+
+static int do_load(void)
+{
+	return syscall(__NR_finit_module, it.module, "claim=" NAMESPACE, 0);
+}
+
+static int do_load_fsdax(void)
+{
+	return syscall(__NR_finit_module, it.module, "claim=" NAMESPACE ":mode=fsdax", 0);
+}
+
 static const struct call calls[] = {
 	{ .name = "open", .make = do_open, .errors = { ENOMEM, ENFILE, EFAULT } },
 	{ .name = "exclusive open", .make = do_exclusive_open,
@@ -196,12 +216,14 @@ static const struct call calls[] = {
 	{ .name = "mmap", .opened = true, .make = do_mmap, .errors = { ENOMEM, ENFILE } },
 	{ .name = "mmap, private", .opened = true, .make = do_mmap_private,
 	  .errors = { ENOMEM, ENFILE } },
+	{ .name = "mmap, after a holder", .cached = true, .make = do_mmap,
+	  .errors = { ENOMEM, ENFILE } },
 	{ .name = "munmap", .mapped = true, .make = do_munmap, .errors = { ENOMEM } },
 	{ .name = "first fault", .mapped = true, .make = do_fault_huge },
 	{ .name = "faults of 4 KiB", .opened = true, .make = do_fault_small,
 	  .errors = { ENOMEM, ENFILE, EFAULT } },
 	{ .name = "copy on write", .opened = true, .make = do_copy_on_write,
-	  .errors = { ENOMEM, ENFILE, EFAULT } },
+	  .errors = { ENOMEM, ENFILE, EFAULT, EHWPOISON } },
 	{ .name = "read", .opened = true, .make = do_read, .errors = { ENOMEM, EFAULT } },
 	{ .name = "write", .opened = true, .make = do_write, .errors = { ENOMEM, EFAULT } },
 	{ .name = "read, mapped", .mapped = true, .make = do_read, .errors = { ENOMEM, EFAULT } },
@@ -223,6 +245,13 @@ static const struct call calls[] = {
 	{ .name = "bad blocks", .make = do_badblocks, .errors = { ENOMEM, EFAULT, EBADF } },
 };
 
+/* These have so many allocations that tests of their own go through them. */
+static const struct call bind_call = { .name = "bind", .make = do_bind, .unbound = true };
+static const struct call load_calls[] = {
+	{ .name = "load", .make = do_load, .unloaded = true },
+	{ .name = "load, fsdax", .make = do_load_fsdax, .unloaded = true },
+};
+
 /* fail() - the @nth allocation or access from now on; 0 for none any more */
 static bool fail(int nth)
 {
@@ -232,17 +261,22 @@ static bool fail(int nth)
 	return pwrite(it.fail_nth, line, strlen(line), 0) == strlen(line);
 }
 
-/* has_failed() - whether there were that many */
+/*
+ * has_failed() - whether there were that many
+ *
+ * Reading it is an access to memory, too: if that one failed, the call was not what did.
+ */
 static bool has_failed(void)
 {
 	char line[16] = "";
-	bool left = pread(it.fail_nth, line, sizeof(line) - 1, 0) > 0 && atoi(line) > 0;
+	bool none_left = pread(it.fail_nth, line, sizeof(line) - 1, 0) > 0 && atoi(line) == 0;
 
 	fail(0);
-	return !left;
+	return none_left;
 }
 
-static void clean_up(void)
+/* clean_up() - after a call, whatever came of it; false if that is not possible */
+static bool clean_up(void)
 {
 	if (it.map != MAP_FAILED)
 		munmap(it.map, LENGTH);
@@ -250,15 +284,30 @@ static void clean_up(void)
 	if (it.fd >= 0)
 		close(it.fd);
 	it.fd = -1;
+	if (access("/sys/module/pmem_dax", F_OK) && do_load())
+		return false;
+	return !access(DRIVER NAMESPACE, F_OK) || !do_bind();
 }
 
 static bool prepare(const struct call *call)
 {
-	if (call->opened || call->mapped)
+	int holder;
+
+	if (call->unbound)
+		return !write_line(DRIVER "unbind", NAMESPACE);
+	if (call->unloaded)
+		return !shell("unload_all");
+	if (call->opened || call->mapped || call->cached)
 		it.fd = open_node();
+	if (call->cached) {
+		/* Beside a holder others have the page cache. */
+		holder = open(node, O_RDWR | O_EXCL | O_CLOEXEC);
+		if (pwrite(it.fd, it.buffer, SZ_4K, 0) != SZ_4K || close(holder))
+			return false;
+	}
 	if (call->mapped)
 		it.map = map_shared(it.fd, LENGTH, 0);
-	return (!call->opened && !call->mapped) ||
+	return (!call->opened && !call->mapped && !call->cached) ||
 	       (it.fd >= 0 && (!call->mapped || it.map != MAP_FAILED));
 }
 
@@ -284,6 +333,8 @@ static bool may_fail_with(const struct call *call, int error)
 {
 	int i;
 
+	if (call->unbound || call->unloaded)
+		return true;
 	for (i = 0; i < ARRAY_SIZE(call->errors) && call->errors[i]; i++)
 		if (call->errors[i] == error)
 			return true;
@@ -291,6 +342,8 @@ static bool may_fail_with(const struct call *call, int error)
 }
 
 #define SETTINGS "/sys/kernel/debug/"
+#define FUNCTIONS SETTINGS "fail_function/"
+#define TRACED "/sys/kernel/tracing/available_filter_functions"
 
 /* Allocations that may sleep, and those of one page, fail too; and in silence. */
 static const struct {
@@ -314,6 +367,8 @@ FIXTURE_SETUP(fault_injection)
 
 	it.fail_nth = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, it.fail_nth);
+	it.module = open(getenv("PMEM_DAX_KO") ?: "", O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, it.module);
 	ASSERT_EQ(0, shell("hand_over " NAMESPACE " pmem_dax"));
 	for (i = 0; i < ARRAY_SIZE(settings); i++)
 		ASSERT_EQ(0, write_line(settings[i].path, settings[i].value))
@@ -323,61 +378,139 @@ FIXTURE_SETUP(fault_injection)
 FIXTURE_TEARDOWN(fault_injection)
 {
 	fail(0);
-	clean_up();
+	write_line(FUNCTIONS "probability", "0");
+	write_line(FUNCTIONS "inject", "\n");
+	EXPECT_TRUE(clean_up());
 	close(it.fail_nth);
+	close(it.module);
 }
 
-TEST_F_TIMEOUT(fault_injection, calls, 900)
-{
-	const struct call *call;
-	int i, nth, result, error, refused;
-	bool injected;
-
-	ASSERT_TRUE(is_usable());
-	for (i = 0; i < ARRAY_SIZE(calls); i++) {
-		call = &calls[i];
-		refused = 0;
-		injected = true;
-		for (nth = 1; injected && nth < MOST; nth++) {
-			ASSERT_TRUE(prepare(call)) TH_LOG("%s, %d", call->name, nth);
-			ASSERT_TRUE(fail(nth));
-			result = call->make();
-			error = errno;
-			injected = has_failed();
-			clean_up();
-			refused += result < 0;
-			ASSERT_TRUE(result >= 0 || (injected && may_fail_with(call, error)))
-				TH_LOG("%s, %d: %s", call->name, nth, strerror(error));
-			if (nth % 10 == 1 || !injected)
-				ASSERT_TRUE(is_usable()) TH_LOG("%s, %d", call->name, nth);
-		}
-		TH_LOG("%s: %d of %d failures made it fail", call->name, refused, nth - 2);
-		EXPECT_GT(MOST, nth);
-	}
-}
-
-/* The bus and the memory of a device take the most of all. */
-TEST_F_TIMEOUT(fault_injection, bind, 1500)
+/* fail_each() - make the call, with each of the failures that it may meet */
+static void fail_each(struct __test_metadata *_metadata, const struct call *call)
 {
 	int nth, result, error, refused = 0;
 	bool injected = true;
 
 	for (nth = 1; injected && nth < MOST; nth++) {
-		ASSERT_EQ(0, write_line(DRIVER "unbind", NAMESPACE));
+		ASSERT_TRUE(prepare(call)) TH_LOG("%s, %d", call->name, nth);
 		ASSERT_TRUE(fail(nth));
-		result = write_line(DRIVER "bind", NAMESPACE);
+		result = call->make();
 		error = errno;
 		injected = has_failed();
-		ASSERT_TRUE(!result || injected) TH_LOG("%d: %s", nth, strerror(error));
-		if (result) {
-			refused++;
-			ASSERT_EQ(0, write_line(DRIVER "bind", NAMESPACE)) TH_LOG("%d", nth);
-		}
+		ASSERT_TRUE(clean_up()) TH_LOG("%s, %d", call->name, nth);
+		refused += result < 0;
+		ASSERT_TRUE(result >= 0 || (injected && may_fail_with(call, error)))
+			TH_LOG("%s, %d: %s", call->name, nth, strerror(error));
 		if (nth % 10 == 1 || !injected)
-			ASSERT_TRUE(is_usable()) TH_LOG("%d", nth);
+			ASSERT_TRUE(is_usable()) TH_LOG("%s, %d", call->name, nth);
 	}
-	TH_LOG("%d of %d failures made it fail", refused, nth - 2);
+	TH_LOG("%s: %d of %d failures made it fail", call->name, refused, nth - 2);
 	EXPECT_GT(MOST, nth);
+}
+
+TEST_F_TIMEOUT(fault_injection, calls, 900)
+{
+	int i;
+
+	ASSERT_TRUE(is_usable());
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		fail_each(_metadata, &calls[i]);
+}
+
+/* The bus and the memory of a device take the most of all. */
+TEST_F_TIMEOUT(fault_injection, bind, 1500)
+{
+	fail_each(_metadata, &bind_call);
+}
+
+#define FUNCTION(name, type) #name
+static const char *const functions[] = {
+#include "allow_errors/functions.h"
+};
+
+/* set_function() - to fail, or no more; from the next arm() on, the first time that it is called */
+static bool set_function(const char *name, bool on)
+{
+	char line[128];
+
+	/*
+	 * It fails for us only, or, if ftrace does not know it, for everybody: it is a breakpoint
+	 * then, in which a task is not seen (lib/fault-inject.c: fail_task).
+	 * Nobody else is there to call what that is about.
+	 */
+	snprintf(line, sizeof(line), "grep -qx %s " TRACED, name);
+	if (on && write_line(FUNCTIONS "task-filter", shell("%s", line) ? "N" : "Y"))
+		return false;
+	snprintf(line, sizeof(line), "%s%s", on ? "" : "!", name);
+	return !write_line(FUNCTIONS "inject", line);
+}
+
+static bool arm(void)
+{
+	return !write_line(FUNCTIONS "times", "1") && !write_line("/proc/self/make-it-fail", "1");
+}
+
+/* disarm() - whether the function was called */
+static bool disarm(void)
+{
+	char line[16];
+
+	return !write_line("/proc/self/make-it-fail", "0") &&
+	       read_line(FUNCTIONS "times", line, sizeof(line)) && atoi(line) == 0;
+}
+
+/*
+ * fail_function() - make the call, with the function failing that was set
+ *
+ * Returns whether the call came to it.
+ */
+static bool fail_function(struct __test_metadata *_metadata, const struct call *call,
+			  const char *name)
+{
+	int result, error;
+	bool failed;
+
+	ASSERT_TRUE(prepare(call)) TH_LOG("%s, %s", call->name, name);
+	ASSERT_TRUE(arm());
+	result = call->make();
+	error = errno;
+	failed = disarm();
+	ASSERT_TRUE(clean_up()) TH_LOG("%s, %s", call->name, name);
+	/* EINVAL is what fail_function makes of it. */
+	ASSERT_TRUE(result >= 0 ||
+		    (failed && (error == EINVAL || may_fail_with(call, error))))
+		TH_LOG("%s, %s: %s", call->name, name, strerror(error));
+	if (failed) {
+		TH_LOG("%s: %s %s", name, call->name, result < 0 ? strerror(error) : "did without");
+		ASSERT_TRUE(is_usable()) TH_LOG("%s, %s", call->name, name);
+	}
+	return failed;
+}
+
+TEST_F_TIMEOUT(fault_injection, functions, 1500)
+{
+	const char *name;
+	bool called;
+	int i, j;
+
+	ASSERT_EQ(0, shell("insmod \"$PMEM_DAX_ALLOW_ERRORS_KO\""));
+	ASSERT_EQ(0, write_line(FUNCTIONS "verbose", "0"));
+	ASSERT_EQ(0, write_line(FUNCTIONS "probability", "100"));
+	for (i = 0; i < ARRAY_SIZE(functions); i++) {
+		name = functions[i];
+		ASSERT_TRUE(set_function(name, true)) TH_LOG("%s: %s", name, strerror(errno));
+		called = fail_function(_metadata, &bind_call, name);
+		for (j = 0; j < ARRAY_SIZE(calls); j++)
+			called |= fail_function(_metadata, &calls[j], name);
+		for (j = 0; !called && j < ARRAY_SIZE(load_calls); j++) {
+			called = fail_function(_metadata, &load_calls[j], name);
+			ASSERT_EQ(0, shell("unload_all"));
+			ASSERT_EQ(0, do_load());
+		}
+		EXPECT_TRUE(called) TH_LOG("%s: nobody calls it", name);
+		ASSERT_TRUE(set_function(name, false));
+	}
+	ASSERT_EQ(0, shell("rmmod allow_errors"));
 }
 
 /* It is not refused, whatever happens. */
@@ -402,8 +535,7 @@ TEST_F_TIMEOUT(fault_injection, unbind, 900)
 			injected = has_failed();
 		}
 		EXPECT_EQ(BUS_ADRERR, bus_code(it.map, true));
-		clean_up();
-		ASSERT_EQ(0, write_line(DRIVER "bind", NAMESPACE));
+		ASSERT_TRUE(clean_up());
 		if (nth % 10 == 1 || !injected)
 			ASSERT_TRUE(is_usable()) TH_LOG("%d", nth);
 	}
