@@ -27,5 +27,7 @@ pub mod platform;
 pub mod pmem;
 pub mod ratelimit;
 pub mod task;
+#[cfg(CONFIG_KUNIT)]
+mod tests;
 pub mod trace;
 pub mod units;

@@ -64,7 +64,8 @@ pub struct Major {
 }
 
 const MINORS: u32 = 256;
-const MAX_DISKS: usize = (1 << bindings::MINORBITS) / MINORS as usize;
+/// How many disks one has room for.
+pub(crate) const MAX_DISKS: usize = (1 << bindings::MINORBITS) / MINORS as usize;
 
 impl Major {
     /// Takes a free number, which shows in `/proc/devices`. May sleep.
@@ -108,13 +109,16 @@ impl PinnedDrop for Major {
 }
 
 /// The minors of one disk.
-struct Minors {
+pub(crate) struct Minors {
     major: Arc<Major>,
     index: usize,
 }
 
 impl Minors {
-    fn new(major: &Arc<Major>) -> Result<Self> {
+    /// # Errors
+    ///
+    /// `ENOSPC` if there are none left.
+    pub(crate) fn new(major: &Arc<Major>) -> Result<Self> {
         let index = major
             .disks
             .lock()
@@ -133,7 +137,7 @@ impl Minors {
         Ok(minors)
     }
 
-    fn first(&self) -> c_int {
+    pub(crate) fn first(&self) -> c_int {
         (self.index * MINORS as usize) as c_int
     }
 }
