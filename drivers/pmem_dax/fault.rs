@@ -132,7 +132,7 @@ pub(crate) fn handle_by_entries<const FS_DAX: bool>(
 #[inline(never)]
 fn refuse(device: &Device, fault: Fault<'_>, reason: Refusal) -> Outcome {
     trace::fault_refused(&device.dax.data().name, &fault, reason);
-    Outcome::refuse(fault.order())
+    fault.refuse()
 }
 
 /// The same for bad memory. A function of its own, so that the way to neither of them has to say
@@ -143,7 +143,7 @@ fn refuse_bad(device: &Device, fault: Fault<'_>) -> Outcome {
     trace::fault_refused(&device.dax.data().name, &fault, Refusal::Poison);
     match fault.order() {
         Order::Pte => Outcome::HW_POISON,
-        order => Outcome::refuse(order),
+        _ => fault.refuse(),
     }
 }
 

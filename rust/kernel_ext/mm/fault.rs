@@ -45,15 +45,6 @@ impl Outcome {
 
         self.0 & refusals != 0
     }
-
-    /// "Not like this": a smaller page if there is one, SIGBUS otherwise.
-    #[inline]
-    pub fn refuse(order: Order) -> Self {
-        match order {
-            Order::Pte => Self::SIGBUS,
-            Order::Pmd | Order::Pud => Self::FALLBACK,
-        }
-    }
 }
 
 /// A fault that is being handled.
@@ -115,6 +106,27 @@ impl<'a> Fault<'a> {
     #[inline]
     pub fn order(&self) -> Order {
         self.order
+    }
+
+    /// "Not like this": a smaller page if there is one, SIGBUS otherwise.
+    ///
+    /// KVM takes SIGBUS for a page that has to be read in first: virt/kvm/kvm_main.c: hva_to_pfn,
+    /// and arch/x86/kvm/mmu/mmu.c: __kvm_mmu_faultin_pfn then lets the guest wait for it, and try
+    /// again, for ever. Bad memory is what it tells the guest, and its process, of.
+    #[inline]
+    pub fn refuse(&self) -> Outcome {
+        match self.order {
+            Order::Pte if self.is_of_a_guest() => Outcome::HW_POISON,
+            Order::Pte => Outcome::SIGBUS,
+            Order::Pmd | Order::Pud => Outcome::FALLBACK,
+        }
+    }
+
+    /// Whether KVM asks, for a guest that touched its memory: nobody else has FOLL_NOWAIT, of which
+    /// mm/gup.c: faultin_page makes this flag.
+    #[inline]
+    fn is_of_a_guest(&self) -> bool {
+        self.raw().flags & bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT != 0
     }
 
     /// The offset of the page, in the file of the mapping.
