@@ -159,11 +159,6 @@ test_crash() {
 	unload_all
 }
 
-after_failure() {
-	trace_off
-	tail -n 20 "$GUESTS/a/said" "$GUESTS/a/console" | sed 's/^/# /'
-}
-
 clean_up() {
 	local edu
 

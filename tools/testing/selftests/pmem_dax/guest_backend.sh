@@ -250,6 +250,17 @@ test_claim() {
 	umount /mnt
 }
 
+# QEMU's own access, for which there is no guest to be told, ends it.
+test_unbound() {
+	NODE=$(take namespace0.0)
+	MORE=()
+	backend a "$NODE" size=256M
+	loads a
+	echo namespace0.0 >"$DRIVERS/pmem_dax/unbind"
+	refused monitor a "xp /1gx $ADDRESS"
+	guest_gone a
+}
+
 # A block backend wants to be alone with what it writes to, too, but by locks.
 test_drive() {
 	NODE=$(take namespace0.0)
@@ -259,10 +270,11 @@ test_drive() {
 	guest_quit a
 }
 
-clean_up() {
+after_failure() {
 	trace_off
+	guests_state
 	guests_end
 }
 
 run_guest_tests namespace0.0 namespace3.0 -- map_sync size larger_than_the_guests private prealloc \
-	discard_data readonly shared_by_two partitions claim drive
+	discard_data readonly shared_by_two partitions claim unbound drive

@@ -15,9 +15,14 @@
 GUEST_LIB=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 GUESTS=${GUESTS:-/tmp/guests}
 GUEST_RAM=${GUEST_RAM:-256M}
-# Seconds for one command, and for a boot, in an emulated machine that others share.
-GUEST_SECONDS=60
-GUEST_BOOT_SECONDS=150
+# Seconds for one command, and for a boot, in an emulated machine that others share:
+# with a tenth of a CPU it takes 150 s to boot.
+GUEST_SECONDS=180
+GUEST_BOOT_SECONDS=500
+
+# The last three: not to look for what is not there takes seconds less.
+GUEST_COMMAND_LINE="console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check"
+GUEST_COMMAND_LINE+=" pci=noearly,lastbus=0 8250.nr_uarts=1"
 
 # What the guest's kernel has in modules, in the order in which they are loaded.
 GUEST_MODULES="libnvdimm nfit nd_pmem virtio_pmem virtio_balloon ext4"
@@ -83,6 +88,8 @@ guest_initramfs() {
 		mount -t sysfs sysfs /sys
 		mount -t devtmpfs devtmpfs /dev
 		while read -r name; do insmod "/modules/$name"; done </modules/order
+		# The port is made by a work queue. Without it this would make a file.
+		while [ ! -c /dev/vport0p1 ]; do sleep 0.1; done
 		exec 3<>/dev/vport0p1
 		echo ready >&3
 		while read -r line <&3; do
@@ -109,7 +116,7 @@ nvdimm() {
 # guest_start NAME ARGUMENT...: start QEMU, stopped. Before, $GUEST_BEFORE may have
 # a command that it is started by. Fails if QEMU does; $(guest_said NAME) is why.
 guest_start() {
-	local dir=$GUESTS/$1 i
+	local dir=$GUESTS/$1
 
 	shift
 	rm -rf "$dir"
@@ -121,12 +128,12 @@ guest_start() {
 	# is not that.
 	# shellcheck disable=SC2086 # words
 	${GUEST_BEFORE:-} qemu-system-x86_64 -S -accel kvm -cpu qemu64 -smp 1 \
-		-machine "q35,nvdimm=on,usb=off,smm=off${GUEST_MACHINE-,memory-backend=ram}" \
+		-machine "q35,nvdimm=on,usb=off,smm=off,i8042=off,sata=off,smbus=off${GUEST_MACHINE-,memory-backend=ram}" \
 		-m "$GUEST_RAM,slots=4,maxmem=16G" \
 		-object "memory-backend-memfd,id=ram,size=$GUEST_RAM" \
 		-nodefaults -no-user-config -display none -no-reboot \
 		-kernel "$(guest_kernel)" -initrd "$GUESTS/initramfs" \
-		-append "console=ttyS0 quiet panic=-1 mitigations=off tsc=reliable no_timer_check ${GUEST_APPEND:-}" \
+		-append "$GUEST_COMMAND_LINE ${GUEST_APPEND:-}" \
 		-serial "file:$dir/console" \
 		-chardev "pipe,id=port,path=$dir/port" -device virtio-serial \
 		-device virtserialport,chardev=port \
@@ -153,12 +160,12 @@ fetch() {
 
 # guest_greeted NAME: QEMU's monitor answers, so it has all devices; or QEMU died.
 guest_greeted() {
-	local dir=$GUESTS/$1 line='' part='' monitor commands i
+	local dir=$GUESTS/$1 line='' part='' monitor commands end=$((SECONDS + GUEST_SECONDS))
 
 	# Both ways, as QEMU may never come to open it.
 	exec {monitor}<>"$dir/monitor.out" {commands}<>"$dir/monitor.in"
 	echo '{"execute":"qmp_capabilities"}' >&"$commands"
-	for ((i = 0; i < GUEST_SECONDS * 10; i++)); do
+	while [ $SECONDS -lt $end ]; do
 		if fetch "$monitor" 0.1; then
 			[[ $line != '{"return"'* ]] || break
 		elif ! guest_lives "$1"; then
@@ -176,6 +183,24 @@ guest_pid() {
 # guest_said NAME: what QEMU wrote.
 guest_said() {
 	cat "$GUESTS/$1/said"
+}
+
+# guests_state: of each guest what may tell why a test failed.
+guests_state() {
+	local dir name
+
+	for dir in "$GUESTS"/*/; do
+		name=$(basename "$dir")
+		[ -e "$dir/pid" ] || continue
+		echo "guest $name: what QEMU wrote, and the end of the console"
+		guest_said "$name"
+		# QEMU may not have come to make it.
+		[ ! -e "$dir/console" ] || tail -n 20 "$dir/console"
+		guest_lives "$name" || { echo "QEMU has ended" && continue; }
+		monitor "$name" 'info status'
+		monitor "$name" 'info registers' | grep IP=
+		grep . /sys/kernel/debug/kvm/"$(guest_pid "$name")"-*/{exits,halt_exits,pages_*}
+	done 2>&1 | sed 's/^/# /'
 }
 
 # guest_lives NAME: QEMU does, or one of its threads, which have its memory and files.
@@ -218,14 +243,12 @@ monitor() {
 	return 1
 }
 
-# guest_boot NAME...: let them run, until they take commands.
+# guest_boot NAME...: let them run, one after the other, until they take commands.
 guest_boot() {
 	local name line part port i
 
 	for name; do
 		monitor "$name" cont
-	done
-	for name; do
 		exec {port}<>"$GUESTS/$name/port.out"
 		line=
 		part=
@@ -237,8 +260,8 @@ guest_boot() {
 		exec {port}>&-
 		if [ "$line" != ready ]; then
 			echo "guest $name did not boot"
-			guest_said "$name"
-			tail -n 20 "$GUESTS/$name/console"
+			guests_state
+			guest_kill "$name"
 			return 1
 		fi
 	done
@@ -280,9 +303,9 @@ guest() {
 
 # guest_gone NAME: QEMU ended, soon.
 guest_gone() {
-	local i
+	local end=$((SECONDS + GUEST_SECONDS))
 
-	for ((i = 0; i < GUEST_SECONDS * 10; i++)); do
+	while [ $SECONDS -lt $end ]; do
 		guest_lives "$1" || return 0
 		sleep 0.1
 	done
@@ -352,7 +375,13 @@ trace_off() {
 		echo 0 >/sys/kernel/tracing/events/pmem_dax/enable
 }
 
+# The next test goes on with the guests.
 after_failure() {
+	trace_off
+	guests_state
+}
+
+clean_up() {
 	trace_off
 	guests_end
 }

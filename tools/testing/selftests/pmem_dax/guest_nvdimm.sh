@@ -174,16 +174,5 @@ test_afterwards() {
 	dd if=/dev/zero of=$NODE bs=1M count=8 conv=notrunc status=none
 }
 
-# It goes on with the guest, but tells what became of it.
-after_failure() {
-	trace_off
-	tail -n 20 "$GUESTS/a/said" "$GUESTS/a/console" | sed 's/^/# /'
-}
-
-clean_up() {
-	trace_off
-	guests_end
-}
-
 run_guest_tests namespace0.0 namespace2.0 -- boot file_system pages pause dirty_log balloon hot_plug \
 	bad_memory afterwards
