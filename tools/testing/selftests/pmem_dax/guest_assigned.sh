@@ -111,6 +111,8 @@ test_ram() {
 
 # From one page of the guest's RAM to another one, by the device.
 test_dma() {
+	local ended="while [ \$((\$(devmem \$((bar + $EDU_COMMAND)) 64) & 1)) = 1 ]; do :; done"
+
 	# shellcheck disable=SC2016 # expanded by the guest
 	guest a 'for device in /sys/bus/pci/devices/*; do
 		[ $(cat $device/vendor $device/device | tr -d "\n") != 0x12340x11e8 ] || break; done;
@@ -119,9 +121,9 @@ test_dma() {
 		read -r bar rest <$device/resource'
 	guest a "devmem $PAGE 32 0xcafe0001"
 	guest a "devmem \$((bar + $EDU_FROM)) 64 $PAGE; devmem \$((bar + $EDU_TO)) 64 $EDU_BUFFER;
-		devmem \$((bar + $EDU_COUNT)) 64 4; devmem \$((bar + $EDU_COMMAND)) 64 1; sleep 1"
+		devmem \$((bar + $EDU_COUNT)) 64 4; devmem \$((bar + $EDU_COMMAND)) 64 1; $ended"
 	guest a "devmem \$((bar + $EDU_FROM)) 64 $EDU_BUFFER; devmem \$((bar + $EDU_TO)) 64 $((PAGE + 4096));
-		devmem \$((bar + $EDU_COUNT)) 64 4; devmem \$((bar + $EDU_COMMAND)) 64 3; sleep 1"
+		devmem \$((bar + $EDU_COUNT)) 64 4; devmem \$((bar + $EDU_COMMAND)) 64 3; $ended"
 	expect 0xCAFE0001 "$(guest a "devmem $((PAGE + 4096)) 32")" "what the guest has"
 	expect cafe0001 "$(media $RAM $((PAGE + 4096)))" "what the media has"
 }
