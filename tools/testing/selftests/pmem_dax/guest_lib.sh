@@ -146,9 +146,9 @@ guest_start() {
 }
 
 # fetch FD SECONDS: a whole line, in $line; fails if it is not there in time. What there
-# is of it is kept in $part, for the next call.
+# is of it is kept in $part, for the next call, to the last blank.
 fetch() {
-	if read -r -t "$2" line <&"$1"; then
+	if IFS= read -r -t "$2" line <&"$1"; then
 		line=$part$line
 		part=
 	else
