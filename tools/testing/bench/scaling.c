@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How the first touch of one mapping fares when 1, 2, 4 and 8 threads share the
- * work, each in a part of its own, on one device and beside it on a peer.
+ * How the first touch fares when 1, 2, 4 and 8 threads share the work, each in a part
+ * of its own, on one device and beside it on a peer.
  *
- * Usage: scaling 2m|4k ROUNDS DEVICE PEER
+ * Usage: scaling 2m|4k|2m_apart|4k_apart ROUNDS DEVICE PEER
+ *
+ * All parts are one mapping, or, with _apart, each is a mapping by itself.
  *
  * The two take turns for ROUNDS rounds, and the best time on DEVICE is divided by
  * the best one on PEER: in the others the host had something else to do. Prints
  * that for each number of threads as "scale_UNIT_THREADS"; and how often a thread
  * slept to wait for another one, per thousand faults, with "_waits" on DEVICE and
- * with "_peer_waits" on PEER.
+ * with "_peer_waits" on PEER. "_growth" is the best time on DEVICE divided by that of
+ * one thread there: where the clock counts the work of all CPUs, what it is to share it.
  *
  * 4 KiB pages are touched backwards, so that each is a fault.
  */
@@ -42,6 +45,7 @@ struct worker {
 };
 
 static size_t size, unit, part, skew;
+static int apart;
 static struct worker workers[MAX_THREADS];
 static pthread_barrier_t begin, end;
 
@@ -81,19 +85,20 @@ static void *work(void *arg)
 /* Touch all of @fd with @threads that wait at the barrier; add up their waits. */
 static double touch(int fd, int threads, long *sum)
 {
-	char *addr = map_at(fd, size, skew);
+	char *addr = apart ? NULL : map_at(fd, 0, size, skew);
 	double start;
 
 	part = size / threads;
 	for (int i = 0; i < threads; i++)
-		workers[i].start = addr + i * part;
+		workers[i].start = apart ? map_at(fd, i * part, part, skew) : addr + i * part;
 	start = now();
 	pthread_barrier_wait(&begin);
 	pthread_barrier_wait(&end);
 	start = now() - start;
 	for (int i = 0; i < threads; i++)
 		*sum += workers[i].waits;
-	munmap(addr, size);
+	for (int i = 0; i < threads; i++)
+		munmap(workers[i].start, part);
 	return start;
 }
 
@@ -102,7 +107,9 @@ static double min(double a, double b)
 	return a < b ? a : b;
 }
 
-static void measure(const char *name, int threads, int rounds, int device, int peer)
+/* Returns the best time on @device; @alone is that of one thread, if it is known. */
+static double measure(const char *name, int threads, int rounds, int device, int peer,
+		      double alone)
 {
 	double faults = (double)(size / unit) * rounds / 1000;
 	double best = 1e9, peer_best = 1e9;
@@ -126,8 +133,11 @@ static void measure(const char *name, int threads, int rounds, int device, int p
 		pthread_join(workers[i].thread, NULL);
 
 	printf("scale_%s_%d %.3f\n", name, threads, best / peer_best);
+	if (alone)
+		printf("scale_%s_%d_growth %.3f\n", name, threads, best / alone);
 	printf("scale_%s_%d_waits %.2f\n", name, threads, device_waits / faults);
 	printf("scale_%s_%d_peer_waits %.2f\n", name, threads, peer_waits / faults);
+	return best;
 }
 
 static int open_device(const char *path)
@@ -142,10 +152,12 @@ static int open_device(const char *path)
 int main(int argc, char **argv)
 {
 	int rounds, device, peer;
+	double alone = 0;
 
 	if (argc != 5)
-		errx(1, "usage: scaling 2m|4k ROUNDS DEVICE PEER");
-	if (!strcmp(argv[1], "2m")) {
+		errx(1, "usage: scaling 2m|4k|2m_apart|4k_apart ROUNDS DEVICE PEER");
+	apart = !!strstr(argv[1], "_apart");
+	if (!strncmp(argv[1], "2m", 2)) {
 		size = SZ_1G;
 		unit = SZ_2M;
 	} else {
@@ -156,7 +168,11 @@ int main(int argc, char **argv)
 	rounds = atoi(argv[2]);
 	device = open_device(argv[3]);
 	peer = open_device(argv[4]);
-	for (int threads = 1; threads <= MAX_THREADS; threads *= 2)
-		measure(argv[1], threads, rounds, device, peer);
+	for (int threads = 1; threads <= MAX_THREADS; threads *= 2) {
+		double best = measure(argv[1], threads, rounds, device, peer, alone);
+
+		if (!alone)
+			alone = best;
+	}
 	return 0;
 }
