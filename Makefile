@@ -42,6 +42,12 @@ demo-guest: ## show a guest of KVM whose NVDIMM is /dev/pmem0, in a virtual mach
 bench: build ## measure pmem_dax and its peers, in instructions
 	@tools/testing/bench/run
 
+bench-compare: build ## measure it beside the module of another revision, BASE
+	@tools/testing/bench/compare '$(BASE)'
+
+profile: build ## count the instructions of faults and calls by function of the kernel
+	@tools/testing/bench/profile
+
 powercut: build ## cut the power of writing machines fifty times, which takes ten minutes
 	@tools/testing/powercut/run --cuts 50
 
@@ -51,4 +57,5 @@ shell: build ## open a shell in a virtual machine, with pmem devices of each kin
 clean-cache: ## remove the build root, which takes five minutes to make again
 	@rm -rf --one-file-system "$${XDG_CACHE_HOME:-$$HOME/.cache}/pmem-dax"
 
-.PHONY: help build install clean lint doc host-test check demo demo-guest bench powercut shell clean-cache
+.PHONY: help build install clean lint doc host-test check demo demo-guest bench bench-compare \
+	profile powercut shell clean-cache
