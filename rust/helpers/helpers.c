@@ -26,10 +26,14 @@ ssize_t pmem_helper_generic_write_sync(struct kiocb *iocb, ssize_t count)
 	return generic_write_sync(iocb, count);
 }
 
-unsigned long pmem_helper_ftrace_regs_get_argument(struct ftrace_regs *fregs,
-						   unsigned int n)
+unsigned long pmem_helper_ftrace_regs_get_argument_0(struct ftrace_regs *fregs)
 {
-	return ftrace_regs_get_argument(fregs, n);
+	return ftrace_regs_get_argument(fregs, 0);
+}
+
+unsigned long pmem_helper_ftrace_regs_get_argument_1(struct ftrace_regs *fregs)
+{
+	return ftrace_regs_get_argument(fregs, 1);
 }
 
 void pmem_helper___SetPageHead(struct page *page)

@@ -22,11 +22,18 @@ const FOREVER: Delta = Delta::from_secs(10);
 pub(crate) struct Arguments(*mut bindings::ftrace_regs);
 
 impl Arguments {
-    /// The argument at `index`, if it is a pointer or an integer and among the first six.
+    /// The first argument, if it is a pointer or an integer.
     #[inline]
-    pub(crate) fn get(&self, index: u32) -> c_ulong {
+    pub(crate) fn first(&self) -> c_ulong {
         // SAFETY: The registers are those that the callback was given.
-        unsafe { bindings::ftrace_regs_get_argument(self.0, index) }
+        unsafe { bindings::ftrace_regs_get_argument_0(self.0) }
+    }
+
+    /// The second argument, if both are pointers or integers.
+    #[inline]
+    pub(crate) fn second(&self) -> c_ulong {
+        // SAFETY: The registers are those that the callback was given.
+        unsafe { bindings::ftrace_regs_get_argument_1(self.0) }
     }
 }
 

@@ -120,13 +120,14 @@ unsafe impl Sync for Target {}
 impl ftrace::Entry for Target {
     #[inline]
     fn entered(&self, arguments: &ftrace::Arguments) {
-        let inode = arguments.get(0) as *const bindings::inode;
-        let file = arguments.get(1) as *mut bindings::file;
+        let inode = arguments.first() as *const bindings::inode;
 
         // SAFETY: block/fops.c: blkdev_open is called with a valid inode and file.
         if unsafe { (*inode).i_rdev } >> bindings::MINORBITS != self.major {
             return;
         }
+        let file = arguments.second() as *mut bindings::file;
+
         // SAFETY: As above; fs/open.c: do_dentry_open set the operations, and nobody else has the
         // file yet.
         let operations = unsafe { &mut (*file).f_op };
