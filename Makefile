@@ -51,6 +51,17 @@ profile: build ## count the instructions of faults and calls by function of the 
 powercut: build ## cut the power of writing machines fifty times, which takes ten minutes
 	@tools/testing/powercut/run --cuts 50
 
+torture: build ## everything at once, random calls, and all tests in the debug kernel: two hours
+	@tools/testing/torture/run
+	@PMEM_DAX_SECONDS=600 tools/testing/kselftest exerciser
+	@tools/testing/kselftest --debug
+
+planted: ## see that mistakes made on purpose are found, which takes fifteen minutes
+	@tools/testing/planted/run
+
+coverage: ## say which lines of the driver the tests reach, which takes thirty minutes
+	@tools/testing/coverage/run
+
 shell: build ## open a shell in a virtual machine, with pmem devices of each kind
 	@tools/testing/vm/run --all-devices --shell
 
@@ -58,4 +69,4 @@ clean-cache: ## remove the build root, which takes five minutes to make again
 	@rm -rf --one-file-system "$${XDG_CACHE_HOME:-$$HOME/.cache}/pmem-dax"
 
 .PHONY: help build install clean lint doc host-test check demo demo-guest bench bench-compare \
-	profile powercut shell clean-cache
+	profile powercut torture planted coverage shell clean-cache
