@@ -90,6 +90,8 @@ compare() {
 	load
 	node=$(node_of "$1")
 	printf 'size=16MiB\n%.0s' 1 2 | sfdisk -q -w always --label gpt "$node"
+	# While udev looks at a new partition it does not see that somebody writes there.
+	udevadm settle
 	mkfs.ext4 -q -b 4096 -L peers "${node}p1"
 	mapfile -t THEIRS < <(numbers "$node")
 	theirs=$(look "$1" "$node")
