@@ -513,8 +513,8 @@ impl Namespace<'_> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if they do not start and end at pages of the namespace; `EBUSY` if the memory is in use; `EIO` if the
-    /// info block is bad; what `nvdimm_setup_pfn` returns, which tells the log why.
+    /// `EINVAL` if they do not start and end at pages of the namespace; `EBUSY` if the memory is in
+    /// use; `EIO` if the info block is bad; what `nvdimm_setup_pfn` returns, which tells the log why.
     pub fn memory(&self) -> Result<Span> {
         match self.pfn {
             Some(pfn) => self.enabled(|| self.memory_of(pfn))?,
@@ -635,7 +635,7 @@ impl Namespace<'_> {
             //
             // SAFETY: include/linux/nd.h: one that has a label is the first member of a struct
             // nd_namespace_pmem. sector_size_store changes the size with the device locked, as it
-            // is while it is being bound.
+            // is while it is being bound, and not at all while a pfn has the namespace.
             let size = unsafe { (*namespace.cast::<bindings::nd_namespace_pmem>()).lbasize };
 
             if !matches!(size, 0 | 512 | 4096) {
