@@ -61,9 +61,7 @@ impl DirtyChunks {
 
     /// Adds the chunks that `range`, which is not empty, touches.
     pub(crate) fn mark(&self, range: ByteRange) {
-        for chunk in Self::chunks(range) {
-            self.mark_chunk(chunk);
-        }
+        self.mark_chunks(Self::chunks(range));
     }
 
     /// Adds the chunks that the block of `order` at `page` is in: one, unless it is larger, since
@@ -72,8 +70,34 @@ impl DirtyChunks {
     pub(crate) fn mark_block(&self, page: PageOffset, order: Order) {
         let first = (page.0 / PAGES_PER_CHUNK) as u64;
 
-        for chunk in 0..(order.pages() / PAGES_PER_CHUNK).max(1) as u64 {
-            self.mark_chunk(first + chunk);
+        match order {
+            Order::Pte | Order::Pmd => self.mark_chunk(first),
+            Order::Pud => self.mark_chunks(first..first + (order.pages() / PAGES_PER_CHUNK) as u64),
+        }
+    }
+
+    /// Adds `chunks`, a word at a time. There are none behind the end.
+    fn mark_chunks(&self, chunks: core::ops::Range<u64>) {
+        // So many ones, from a bit on.
+        let ones = |first: u64, count: u64| u64::MAX >> (BITS - count) << first;
+        let end = chunks.end.min(self.words.len() as u64 * BITS);
+        let mut chunk = chunks.start;
+        if chunk >= end {
+            return;
+        }
+        let first = chunk.wrapping_shr(self.share);
+        let last = (end - 1).wrapping_shr(self.share);
+
+        self.summary
+            .fetch_or(ones(first, last - first + 1), Ordering::Relaxed);
+        while chunk < end {
+            let next = (chunk - chunk % BITS + BITS).min(end);
+
+            if let Some(word) = self.word(chunk) {
+                // As in `set`.
+                word.fetch_or(ones(chunk % BITS, next - chunk), Ordering::Release);
+            }
+            chunk = next;
         }
     }
 
