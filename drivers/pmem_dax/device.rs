@@ -427,6 +427,7 @@ impl disk::Operations for Device {
         let files = self.users.lock().files.take();
 
         drop(files);
+        self.dax.take_back_small();
 
         // If it was removed, that was the end of it.
         let Some(alive) = self.dax.enter() else {

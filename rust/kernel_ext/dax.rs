@@ -176,6 +176,8 @@ pub struct Device<T: Operations> {
     provider: UnsafeCell<Option<T::Provider>>,
     disk: AtomicPtr<bindings::gendisk>,
     dead: AtomicBool,
+    // Whether fs/dax.c may keep single pages for us, of memory that file systems may map too.
+    small: AtomicBool,
     #[pin]
     table_locks: [TableLock; TABLE_LOCKS],
     #[pin]
@@ -229,6 +231,7 @@ impl<T: Operations> Device<T> {
             provider: UnsafeCell::new(Some(provider)),
             disk: AtomicPtr::new(ptr::null_mut()),
             dead: AtomicBool::new(false),
+            small: AtomicBool::new(false),
             table_locks <- pin_init::pin_init_array_from_fn(|_| TableLock::new()),
             data <- data,
             // SAFETY: The device is pinned, and releases the pages before it goes.
@@ -316,6 +319,17 @@ impl<T: Operations> Device<T> {
     pub fn settle(&self) -> Result {
         self.pages.lend();
         self.take_back()
+    }
+
+    /// Takes back what was mapped in single pages: as long as it is ours, fs/dax.c (grab_mapping_entry)
+    /// maps that place in single pages, whoever comes next. What was mapped in large ones stays, and
+    /// costs less when it is mapped again. Nothing is taken back while a page is pinned.
+    ///
+    /// Nothing may be mapped through [`inode`](Self::inode) meanwhile. May sleep.
+    pub fn take_back_small(&self) {
+        if self.small.swap(false, Ordering::Relaxed) && self.take_back().is_err() {
+            self.small.store(true, Ordering::Relaxed);
+        }
     }
 
     fn take_back(&self) -> Result {
@@ -688,11 +702,12 @@ impl<T: Operations> Alive<'_, T> {
         self.device.pages.pinned()
     }
 
-    /// Whether somebody maps or pins a page. Looks at each folio.
+    /// Whether somebody maps or pins a page, or pins one that file systems may map too, which is
+    /// mapped by nobody after. Looks at each folio.
     pub fn is_busy(&self) -> bool {
         match self.device.pages.page_type() {
             PageType::Generic => self.device.pages.busy().is_some(),
-            PageType::FsDax => self.device.take_back().is_err(),
+            PageType::FsDax => self.device.inode().is_pinned(),
         }
     }
 
@@ -814,7 +829,7 @@ impl<T: Operations> Table<'_, T> {
 
         // SAFETY: The fault is that of a VMA whose file is of the inode, which is DAX; who truncates
         // it has to exclude `Table`s. There is nothing to sync after the fault.
-        Outcome(unsafe {
+        let outcome = Outcome(unsafe {
             bindings::dax_iomap_fault(
                 fault.as_raw(),
                 order.order(),
@@ -822,7 +837,12 @@ impl<T: Operations> Table<'_, T> {
                 ptr::null_mut(),
                 &Device::<T>::IOMAP_OPERATIONS,
             )
-        })
+        });
+
+        if order == Order::Pte && !self.device.pages.is_large(fault.page()) {
+            self.device.small.store(true, Ordering::Relaxed);
+        }
+        outcome
     }
 
     /// Maps `run` for `fault`, for stores if that is one, if all that may be mapped by it is good.

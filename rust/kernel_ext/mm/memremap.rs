@@ -489,6 +489,19 @@ impl PageMap {
         }
     }
 
+    /// Whether the `offset`th page is one of a folio of several. Valid while mapped.
+    pub(crate) fn is_large(&self, offset: PageOffset) -> bool {
+        let Some(page) = self.run(offset, 1) else {
+            return false;
+        };
+
+        !self.is_head(Pfn(self.first.0 + offset.0))
+            // SAFETY: The memory is mapped. Others change the flags.
+            || unsafe { (&raw const (*page.as_ptr()).flags.f).read_volatile() }
+                & (1 << bindings::pageflags_PG_head)
+                != 0
+    }
+
     /// Whether somebody maps or pins a page that is not joined to a folio for good, or a file has it.
     fn is_used(&self, pfn: Pfn) -> bool {
         // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.

@@ -270,6 +270,39 @@ TEST_F(node, pages)
 }
 
 /* For long, no: the file system could not wait for that. At once, and not after a while. */
+/* map_again() - open the node, map and store to it; how much of it has 2M pages then */
+static long map_again(size_t skew)
+{
+	int fd = open_node();
+	char *map = map_skewed(fd, LENGTH, 0, skew, PROT_READ | PROT_WRITE, MAP_SHARED);
+	long huge;
+
+	if (map == MAP_FAILED)
+		return -1;
+	memset(map, 0, LENGTH);
+	huge = huge_bytes(map, LENGTH);
+	munmap(map, LENGTH);
+	close(fd);
+	return huge;
+}
+
+/* Of how it was mapped before it was closed nothing is left, not even small pages. */
+TEST_F(node, small_pages_before)
+{
+	munmap(self->map, LENGTH);
+	close(self->fd);
+	/* Who has it alone finds nothing mapped, in large pages or small ones. */
+	self->fd = open(node, O_RDWR | O_EXCL | O_CLOEXEC);
+	ASSERT_LE(0, self->fd);
+	close(self->fd);
+	self->fd = -1;
+	EXPECT_EQ(0, map_again(SZ_4K));
+	EXPECT_EQ(LENGTH, map_again(0));
+	/* The other way round the large ones stay, and serve the small ones. */
+	EXPECT_EQ(0, map_again(SZ_4K));
+	EXPECT_EQ(LENGTH, map_again(0));
+}
+
 TEST_F(node, no_long_pins)
 {
 	struct iovec vector = { self->map, LENGTH };
