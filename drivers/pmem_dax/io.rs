@@ -43,6 +43,9 @@ use crate::poison::Media;
 /// Handles a bio, as drivers/nvdimm/pmem.c does.
 #[inline(always)]
 pub(crate) fn submit(device: &Device, alive: &Alive<'_, Media>, bio: Bio) {
+    if bio.is_nowait() && would_wait(device, &bio) {
+        return bio.end(Err(EAGAIN));
+    }
     if bio.is_preflush() {
         if let Err(e) = alive.provider().flush(alive) {
             return bio.end(Err(e));
@@ -73,6 +76,19 @@ pub(crate) fn submit(device: &Device, alive: &Alive<'_, Media>, bio: Bio) {
         return alive.provider().flush_and_end(alive, bio);
     }
     bio.end(Ok(()));
+}
+
+/// Whether the hardware may have to be waited for: to flush, or to make bad memory good.
+#[cold]
+#[inline(never)]
+fn would_wait(device: &Device, bio: &Bio) -> bool {
+    let badblocks = &device.dax.data().badblocks;
+    let is_bad = |(sector, segment)| {
+        segment_range(sector, &segment).is_ok_and(|range| badblocks.first_in(range).is_some())
+    };
+
+    (bio.is_preflush() || bio.is_fua()) && !device.synchronous
+        || bio.is_write() && bio.has_data() && bio.segments().any(is_bad)
 }
 
 #[inline(always)]
@@ -130,12 +146,27 @@ fn leave_page_cache(node: Node<'_>) -> Result {
     node.drop_cache()
 }
 
+/// Writes back what the page cache has of the node: that is something, which takes time.
+///
+/// # Errors
+///
+/// `EAGAIN` if the caller may not wait for it.
+#[cold]
+#[inline(never)]
+fn write_back_cache(node: Node<'_>, nowait: bool) -> Result {
+    if nowait {
+        return Err(EAGAIN);
+    }
+    node.write_back_cache()
+}
+
 /// read(2) and its relatives. Returns fewer bytes than wanted at the end of the node, before bad
 /// memory, and where the caller's memory ends.
 ///
 /// # Errors
 ///
-/// As block/fops.c: blkdev_read_iter; `EIO` if the first byte is bad.
+/// As block/fops.c: blkdev_read_iter; `EIO` if the first byte is bad; `EAGAIN` if it would have to
+/// wait, and the caller may not.
 pub(crate) fn read(
     device: &Device,
     node: Node<'_>,
@@ -153,7 +184,7 @@ pub(crate) fn read(
     };
 
     if !node.is_uncached() {
-        node.write_back_cache()?;
+        write_back_cache(node, io.is_nowait())?;
     }
     node.accessed();
     let good = device.dax.data().good_start(range);
@@ -243,7 +274,8 @@ impl Tries {
 ///
 /// # Errors
 ///
-/// As block/fops.c: blkdev_write_iter; `EIO` if bad memory was not healed.
+/// As block/fops.c: blkdev_write_iter; `EIO` if bad memory was not healed; `EAGAIN` if it would have
+/// to wait, and the caller may not.
 pub(crate) fn write(
     device: &Device,
     node: Node<'_>,
@@ -267,11 +299,18 @@ pub(crate) fn write(
     }
     let range = transfer(node.start(), node.sectors(), io.position()?, from.len()).ok_or(ENOSPC)?;
 
-    leave_page_cache(node)?;
-    // May wait for the file system that the node is on to be thawed, which unbind must not.
+    if !node.is_uncached() {
+        write_back_cache(node, io.is_nowait())?;
+        node.drop_cache()?;
+    }
+    // May wait for the file system that the node is on to be thawed, which unbind must not. So may
+    // who is not to wait, as by block/fops.c: blkdev_write_iter.
     node.modified()?;
     let media = device.dax.data();
     if !media.badblocks.is_empty() {
+        if io.is_nowait() && media.badblocks.first_in(range).is_some() {
+            return Err(EAGAIN);
+        }
         // What heals bad memory should not be torn.
         fault_in_source(from, range.len() as usize);
     }

@@ -78,6 +78,12 @@ impl Bio {
         self.has_flag(bindings::req_flag_bits___REQ_FUA)
     }
 
+    /// Whether it is to end with `EAGAIN` rather than wait: REQ_NOWAIT.
+    #[inline]
+    pub fn is_nowait(&self) -> bool {
+        self.has_flag(bindings::req_flag_bits___REQ_NOWAIT)
+    }
+
     #[inline]
     fn op(&self) -> bindings::req_op {
         // C: bio_op.

@@ -160,7 +160,8 @@ pub trait Operations: Send + Sync + Sized + 'static {
     /// The memory of the disk, which is always the same.
     fn dax(&self) -> &dax::Device<Self::Dax>;
 
-    /// Handles a bio. Called only while the disk is registered, so the memory is there. May sleep.
+    /// Handles a bio. Called only while the disk is registered, so the memory is there. May sleep,
+    /// unless the bio says that it [may not wait](Bio::is_nowait).
     fn submit_bio(&self, alive: &Alive<'_, Self::Dax>, bio: Bio);
 
     /// Somebody who uses it alone is about to have the disk or a partition of it, and nobody has it
@@ -238,6 +239,7 @@ impl<T: Operations> Registration<T> {
             max_hw_sectors: u32::MAX,
             features: bindings::BLK_FEAT_WRITE_CACHE
                 | bindings::BLK_FEAT_SYNCHRONOUS
+                | bindings::BLK_FEAT_NOWAIT
                 | if limits.fua {
                     bindings::BLK_FEAT_FUA
                 } else {

@@ -94,6 +94,12 @@ impl<'a> Io<'a> {
         self.has_flag(bindings::IOCB_ATOMIC)
     }
 
+    /// Whether the caller wants `EAGAIN` rather than wait: RWF_NOWAIT, and io_uring's first try.
+    #[inline]
+    pub fn is_nowait(&self) -> bool {
+        self.has_flag(bindings::IOCB_NOWAIT)
+    }
+
     /// Does what O_SYNC, O_DSYNC and their per-call flags want after `written` bytes, of which none
     /// went to the page cache.
     ///
