@@ -45,16 +45,18 @@ bench: build ## measure pmem_dax and its peers, in instructions
 bench-compare: build ## measure it beside the module of another revision, BASE
 	@tools/testing/bench/compare '$(BASE)'
 
-profile: build ## count the instructions of faults and calls by function of the kernel
-	@tools/testing/bench/profile
+profile: build ## count the instructions of faults and calls by function; beside BASE, if set
+	@tools/testing/bench/profile $(BASE)
 
 powercut: build ## cut the power of writing machines fifty times, which takes ten minutes
 	@tools/testing/powercut/run --cuts 50
 
-torture: build ## everything at once, random calls, and all tests in the debug kernel: two hours
+torture: build ## everything at once, random calls, and the tests in both debug kernels: three hours
 	@tools/testing/torture/run
 	@PMEM_DAX_SECONDS=600 tools/testing/kselftest exerciser
 	@tools/testing/kselftest --debug
+	@tools/testing/kselftest --races --concurrent
+	@tools/testing/torture/run --races -s 120
 
 planted: ## see that mistakes made on purpose are found, which takes fifteen minutes
 	@tools/testing/planted/run
