@@ -16,7 +16,7 @@ RAM=/dev/pmem0
 VIRTIO=/dev/pmem1
 LARGE=/dev/pmem4
 GIB=$((1 << 30))
-# The guest's kernel leaves this page to the test.
+# The guest's kernel leaves this page, and the next one, to the test.
 PAGE=$((128 << 20))
 
 # Of docs/specs/edu.rst in QEMU's source.
@@ -68,7 +68,10 @@ pinned() {
 not_assigned() {
 	assign
 	on_device
-	! guest_start a "${RAM_ON_DEVICE[@]}" "${ASSIGNED[@]}" || fail "it was not refused"
+	if guest_start a "${RAM_ON_DEVICE[@]}" "${ASSIGNED[@]}"; then
+		guest_kill a
+		fail "it was not refused"
+	fi
 	guest_said a | grep "vfio_container_dma_map.* $1" || fail "$(guest_said a)"
 }
 
@@ -85,6 +88,8 @@ test_boot() {
 	appears namespace4.0
 	take namespace0.0 namespace1.0 namespace4.0:align=1G >/dev/null
 	dd if=/dev/zero of=$VIRTIO bs=1M count=8 status=none
+	# RAM of this kind has what another guest left there.
+	dd if=/dev/zero of=$RAM bs=4096 seek=$((PAGE / 4096)) count=2 conv=notrunc status=none
 	# From where a GiB of the memory begins.
 	start=$((GIB - $(cat "$DEVICES/namespace4.0/resource") % GIB))
 	echo "start=$((start >> 20))MiB,size=2GiB" | sfdisk -q --label gpt $LARGE
