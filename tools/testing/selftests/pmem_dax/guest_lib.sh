@@ -355,6 +355,11 @@ kvm_pages() {
 	return 1
 }
 
+# starts_with NODE: the line of text that the media has at its very start.
+starts_with() {
+	head -c 64 "$1" | head -n 1 | tr -c '[:print:]\n' '?'
+}
+
 # trace EVENT...: from here on, those of pmem_dax are told to traced.
 trace() {
 	local event

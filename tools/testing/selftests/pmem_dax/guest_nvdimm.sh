@@ -132,7 +132,7 @@ test_hot_plug() {
 		sleep 0.1
 	done
 	guest a 'echo plugged in >/dev/pmem2 && sync'
-	expect "plugged in" "$(head -n 1 ${NODE}p2)" "what is on the media"
+	expect "plugged in" "$(starts_with ${NODE}p2)" "what is on the media"
 	# QEMU cannot take it back.
 	monitor a 'device_del nv2' | grep -q "not supported" || fail "QEMU can"
 }
