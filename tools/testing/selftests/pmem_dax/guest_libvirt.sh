@@ -29,6 +29,8 @@ test_schema() {
 
 # domain NAME: it is defined, is what QEMU gets, and starts.
 domain() {
+	# A domain that an earlier run defined would not be replaced.
+	rm -rf $ROOT
 	mkdir -p $ROOT/etc
 	# Without udev nobody else may open /dev/kvm, and without a daemon there is no logger.
 	printf '%s\n' 'user = "root"' 'group = "root"' 'stdio_handler = "file"' \
