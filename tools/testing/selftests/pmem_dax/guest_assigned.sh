@@ -145,7 +145,7 @@ test_virtio_flush() {
 	trace_off
 	[ "$(traced 'pmem_flush: disk=pmem1 result=0')" -ge 1 ] || fail "no flush of the host"
 	[ "$(traced 'pmem_write_back: disk=pmem1')" -ge 1 ] || fail "nothing was written back"
-	grep -aq "of the guest" $VIRTIO
+	grep -aq "of the guest" $VIRTIO || fail "what the guest wrote is not on the media"
 }
 
 test_gigantic() {

@@ -402,5 +402,7 @@ run_guest_tests() {
 		ktap_skip_all "$reason"
 		exit "$KSFT_SKIP"
 	fi
+	# Guests of another script are not this one's, but their root may be.
+	rm -rf "$GUESTS"/*/
 	run_tests "$@"
 }

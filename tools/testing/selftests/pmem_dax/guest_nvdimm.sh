@@ -59,7 +59,7 @@ test_file_system() {
 	guest a 'grep -q "/mnt ext4 .*dax=always" /proc/mounts'
 	guest a 'echo the guest was here >/mnt/text && dd if=/dev/urandom of=/mnt/file bs=1M count=8 2>/dev/null && sync'
 	file_is >/tmp/sum
-	grep -aq "the guest was here" ${NODE}p1
+	grep -aq "the guest was here" ${NODE}p1 || fail "what the guest wrote is not on the media"
 }
 
 test_pages() {
