@@ -18,11 +18,6 @@ CACHE=${XDG_CACHE_HOME:-${HOME:?is not set: set it or XDG_CACHE_HOME}/.cache}/pm
 ROOT_KEY=$(cat "$VM_DIR/build-root" "$VM_DIR/packages" | sha256sum | cut -c1-16)
 ROOT=$CACHE/root-$ROOT_KEY
 
-# So is the debug kernel's, which the root's compilers make.
-DEBUG_KEY=$( (cat "$VM_DIR/debug-kernel" "$VM_DIR/debug.config" && echo "$ROOT_KEY") |
-	sha256sum | cut -c1-16)
-DEBUG_KERNEL=$CACHE/debug-kernel-$DEBUG_KEY
-
 # The debug kernel that in_root has at /build/debug; empty if it is not wanted.
 debug=
 
@@ -42,6 +37,23 @@ die() {
 
 # What a command that fails may want; empty if nobody knows.
 hint=
+
+# debug_config debug|races: the configuration of that debug kernel, over tinyconfig. Of
+# two lines for an option the last one counts.
+debug_config() {
+	cat "$VM_DIR/debug.config"
+	[ "$1" = debug ] || cat "$VM_DIR/$1.config"
+}
+
+# debug_kernel debug|races: its directory. The root's compilers make it, and its name is
+# a hash of what decides its content, too.
+debug_kernel() {
+	local key
+
+	key=$( (cat "$VM_DIR/debug-kernel" && debug_config "$1" && echo "$ROOT_KEY") |
+		sha256sum | cut -c1-16)
+	echo "$CACHE/$1-kernel-$key"
+}
 
 # logged NAME COMMAND...: run COMMAND with its output in a log; show the log's
 # end, and the hint, only if it fails.
