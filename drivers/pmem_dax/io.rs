@@ -294,9 +294,6 @@ pub(crate) fn write(
     if from.is_empty() {
         return Ok(0);
     }
-    if io.is_atomic() {
-        return Err(EOPNOTSUPP);
-    }
     let range = transfer(node.start(), node.sectors(), io.position()?, from.len()).ok_or(ENOSPC)?;
 
     if !node.is_uncached() {

@@ -83,21 +83,11 @@ impl<'a> Io<'a> {
         }
     }
 
-    fn has_flag(&self, flag: u32) -> bool {
-        // SAFETY: By the type's invariants.
-        unsafe { (*self.kiocb.as_ptr()).ki_flags as u32 & flag != 0 }
-    }
-
-    /// Whether the caller wants a write that power loss cannot tear: RWF_ATOMIC.
-    #[inline]
-    pub fn is_atomic(&self) -> bool {
-        self.has_flag(bindings::IOCB_ATOMIC)
-    }
-
     /// Whether the caller wants `EAGAIN` rather than wait: RWF_NOWAIT, and io_uring's first try.
     #[inline]
     pub fn is_nowait(&self) -> bool {
-        self.has_flag(bindings::IOCB_NOWAIT)
+        // SAFETY: By the type's invariants.
+        unsafe { (*self.kiocb.as_ptr()).ki_flags as u32 & bindings::IOCB_NOWAIT != 0 }
     }
 
     /// Does what O_SYNC, O_DSYNC and their per-call flags want after `written` bytes, of which none
