@@ -92,7 +92,10 @@ TEST_F(readonly, mapped_before)
 	EXPECT_EQ(0, bus_code(map + 2 * SZ_4K, true));
 }
 
-/* To load from a page first is no way round that: the entry would be a writable one. */
+/*
+ * To load from a page first is no way round that: the entry would be a writable one. Nor
+ * is a mapping that only becomes one for stores.
+ */
 TEST_F(readonly, loaded_then_stored_to)
 {
 	char *map = map_skewed(self->fd, SZ_2M, 0, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED);
@@ -105,6 +108,10 @@ TEST_F(readonly, loaded_then_stored_to)
 	EXPECT_EQ(BUS_ADRERR, bus_code(map, false));
 	EXPECT_EQ(BUS_ADRERR, bus_code(map, true));
 	EXPECT_EQ(0, bus_code(loads, false));
+	EXPECT_EQ(-1, mprotect(loads, SZ_2M, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(EACCES, errno);
+	EXPECT_EQ(0, bus_code(loads, false));
+	EXPECT_EQ(0, mprotect(map, SZ_2M, PROT_NONE));
 }
 
 TEST_F(readonly, private_mapping_before)
