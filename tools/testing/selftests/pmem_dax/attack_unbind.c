@@ -6,6 +6,7 @@
  * But for pins, for which unbinding waits and says so: end_of_life.c.
  */
 #include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 
 #include "pmem_dax.h"
@@ -275,6 +276,59 @@ TEST_F_TIMEOUT(attack_unbind, is_soon, 10 * SOON)
 		close(self->fd);
 		self->fd = open_node();
 		ASSERT_LE(0, self->fd);
+	}
+}
+
+/* A transfer that waits for memory of its caller. */
+struct transfer {
+	pthread_t thread;
+	int fd;
+	char *memory;
+	bool write;
+	ssize_t done;
+};
+
+static void *do_transfer(void *arg)
+{
+	struct transfer *it = arg;
+
+	it->done = it->write ? pwrite(it->fd, it->memory, SZ_1M, 0) :
+			       pread(it->fd, it->memory, SZ_1M, 0);
+	return NULL;
+}
+
+static int bring(int uffd, char *memory, size_t length)
+{
+	struct uffdio_zeropage zeroes = { .range = { (uintptr_t)memory, length } };
+
+	return ioctl(uffd, UFFDIO_ZEROPAGE, &zeroes);
+}
+
+/* The memory comes when the device is gone: the call returns what was copied before. */
+TEST(memory_comes_later)
+{
+	struct transfer it = {};
+	struct uffd_msg message;
+	int uffd, i;
+
+	for (i = 0; i < 2; i++) {
+		it.write = i;
+		it.fd = open_node();
+		ASSERT_LE(0, it.fd);
+		it.memory = late_memory(&uffd);
+		/* A page of zeroes is there, but not to be written to, until it is written to. */
+		ASSERT_EQ(0, bring(uffd, it.memory, SZ_4K));
+		it.memory[0] = 1;
+		ASSERT_EQ(0, pthread_create(&it.thread, NULL, do_transfer, &it));
+		ASSERT_EQ(sizeof(message), read(uffd, &message, sizeof(message)));
+		EXPECT_EQ(UFFD_EVENT_PAGEFAULT, message.event);
+		EXPECT_SOON(DRIVER "unbind", NAMESPACE);
+		ASSERT_EQ(0, bring(uffd, it.memory + SZ_4K, SZ_1M - SZ_4K));
+		ASSERT_EQ(0, pthread_join(it.thread, NULL));
+		EXPECT_EQ(SZ_4K, it.done) TH_LOG("%s", it.write ? "write" : "read");
+		close(uffd);
+		close(it.fd);
+		EXPECT_SOON(DRIVER "bind", NAMESPACE);
 	}
 }
 
