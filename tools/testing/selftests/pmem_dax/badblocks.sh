@@ -151,6 +151,12 @@ test_stubborn_hardware() {
 	# What is good can be written.
 	data $((BAD - 1)) 1 |
 		dd of="$NODE" bs=512 seek=$((BAD - 1)) oflag=direct conv=notrunc status=none
+	# Nor can two pages, nor what is good beside them.
+	echo "$((BAD + 8)) 1" >"$LIST"
+	eio dd if=/dev/zero of="$NODE" bs=8192 seek=$((BAD / 16)) count=1 oflag=direct conv=notrunc \
+		status=none
+	dd if="$NODE" bs=512 skip=$((BAD / 16 * 16)) count=3 iflag=direct status=none |
+		cmp - <(data $((BAD / 16 * 16)) 3)
 }
 
 # The list is of the disk; a partition begins elsewhere.
@@ -194,6 +200,41 @@ test_file_system() {
 	fsck.ext4 -fn "$NODE" >/dev/null 2>&1
 }
 
+# write_hit WHERE COUNT [BYTES]: so many blocks of so many bytes of the file, without page cache.
+write_hit() {
+	dd if="$TMP/data" of=/mnt/hit bs="${3:-4096}" skip="$1" seek="$1" count="$2" conv=notrunc \
+		status=none
+}
+
+# A file of a file system that is mounted with -o dax is written past the bad sector, not into it,
+# and over it, which makes it good again.
+test_dax_file() {
+	local block
+
+	NODE=$(take $HEALING:mode=fsdax)
+	LIST=/sys/block/${NODE#/dev/}/badblocks
+	dd if=/dev/urandom of="$TMP/data" bs=1M count=4 status=none
+	mkfs.ext4 -q -F -b 4096 "$NODE"
+	mount -o dax=always "$NODE" /mnt
+	cp "$TMP/data" /mnt/hit
+	umount /mnt
+	block=$(debugfs -R "blocks /hit" "$NODE" 2>/dev/null | awk '{ print $3 }')
+	echo "$((block * 8 + 5)) 1" >"$LIST"
+	mount -o dax=always "$NODE" /mnt
+	eio cat /mnt/hit
+	# The page before it, and the start of its own.
+	write_hit 1 1
+	write_hit 16 1 512
+	refused write_hit 108 1 100
+	expect "$((block * 8 + 5)) 1" "$(cat "$LIST")" "bad blocks"
+	eio cat /mnt/hit
+	write_hit 0 1 16384
+	expect "" "$(cat "$LIST")" "bad blocks after they were written"
+	cmp /mnt/hit "$TMP/data"
+	umount /mnt
+	take $HEALING >/dev/null
+}
+
 trap 'rm -rf "$TMP"' EXIT
 run_tests $HEALING $STUBBORN -- read direct_read mapping large_page_again write_heals \
-	direct_write_heals partial_write stubborn_hardware partition file_system
+	direct_write_heals partial_write stubborn_hardware partition file_system dax_file
