@@ -132,7 +132,8 @@ test_too_long() {
 test_absent_name() {
 	unload_all
 	log_mark
-	load claim=namespace9.0
+	# Nor is there a name between two commas.
+	load claim=,,namespace9.0,
 	expect "" "$(taken)" "taken"
 	expect namespace9.0 "$(cat "$DRIVERS/pmem_dax/claim")" "list of claims"
 	one_line "namespace9.0"
