@@ -427,13 +427,13 @@ impl disk::Operations for Device {
         let files = self.users.lock().files.take();
 
         drop(files);
-        self.dax.take_back_small();
 
         // If it was removed, that was the end of it.
         let Some(alive) = self.dax.enter() else {
             return;
         };
 
+        alive.take_back_small();
         if self.dirty.is_empty() {
             return;
         }

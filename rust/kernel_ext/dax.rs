@@ -321,17 +321,6 @@ impl<T: Operations> Device<T> {
         self.take_back()
     }
 
-    /// Takes back what was mapped in single pages: as long as it is ours, fs/dax.c (grab_mapping_entry)
-    /// maps that place in single pages, whoever comes next. What was mapped in large ones stays, and
-    /// costs less when it is mapped again. Nothing is taken back while a page is pinned.
-    ///
-    /// Nothing may be mapped through [`inode`](Self::inode) meanwhile. May sleep.
-    pub fn take_back_small(&self) {
-        if self.small.swap(false, Ordering::Relaxed) && self.take_back().is_err() {
-            self.small.store(true, Ordering::Relaxed);
-        }
-    }
-
     fn take_back(&self) -> Result {
         match self.pages.page_type() {
             PageType::Generic => Ok(()),
@@ -708,6 +697,19 @@ impl<T: Operations> Alive<'_, T> {
         match self.device.pages.page_type() {
             PageType::Generic => self.device.pages.busy().is_some(),
             PageType::FsDax => self.device.inode().is_pinned(),
+        }
+    }
+
+    /// Takes back what was mapped in single pages: as long as it is ours, fs/dax.c (grab_mapping_entry)
+    /// maps that place in single pages, whoever comes next. What was mapped in large ones stays, and
+    /// costs less when it is mapped again. Nothing is taken back while a page is pinned.
+    ///
+    /// Nothing may be mapped through [`inode`](Device::inode) meanwhile. May sleep.
+    pub fn take_back_small(&self) {
+        let small = &self.device.small;
+
+        if small.swap(false, Ordering::Relaxed) && self.device.take_back().is_err() {
+            small.store(true, Ordering::Relaxed);
         }
     }
 
