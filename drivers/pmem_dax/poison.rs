@@ -156,17 +156,22 @@ impl dax::Operations for Media {
                 .is_none_or(|range| self.badblocks.first_in(range).is_some())
     }
 
-    fn memory_failure(&self, range: ByteRange) {
+    /// # Errors
+    ///
+    /// `ENOSPC` if the list of bad blocks is full. What was not looked at before an access must not be
+    /// taken from the kernel, whose own accesses could not be ended then.
+    fn memory_failure(&self, range: ByteRange) -> Result {
         let pages = whole_pages(range).unwrap_or(range);
 
         trace::poison_set(&self.name, pages);
-        if self.badblocks.set(pages).is_err() {
+        self.badblocks.set(pages).inspect_err(|_| {
             pr_err!(
-                "the list of bad blocks is full: bytes {:#x} to {:#x} are bad, and not in it\n",
+                "{}: the list of bad blocks is full: bytes {:#x} to {:#x} are bad, and not in it\n",
+                &*self.name,
                 pages.start(),
                 pages.end()
             );
-        }
+        })
     }
 
     /// # Errors

@@ -87,7 +87,11 @@ pub trait Operations: Send + Sync + 'static {
 
     /// The hardware, or an administrator, reported `range` bad. All mappings of it are removed
     /// after. May sleep.
-    fn memory_failure(&self, range: ByteRange);
+    ///
+    /// # Errors
+    ///
+    /// Whoever reported it gets the error, and the kernel may go on to touch the memory.
+    fn memory_failure(&self, range: ByteRange) -> Result;
 
     /// Writes to `range` by `write`, which returns how many bytes it has written, and makes bad memory
     /// good again by that. May sleep.
@@ -617,23 +621,34 @@ impl<T: Operations> Device<T> {
             // SAFETY: By this function's requirements the pages are in the map.
             unsafe { bindings::SetPageHWPoison(bindings::pfn_to_page(pfn + i)) };
         }
-        device.data.memory_failure(range);
+        let taken = device.data.memory_failure(range);
+        if taken.is_err() {
+            // With an error the kernel leaves the page mapped for itself: arch/x86/kernel/cpu/mce/core.c
+            // calls set_mce_nospec only without. So nobody need know it who writes to the page.
+            for i in 0..pages {
+                // SAFETY: As above.
+                unsafe { bindings::ClearPageHWPoison(bindings::pfn_to_page(pfn + i)) };
+            }
+        }
         // A fault that looked at the list before is over then, or has its page in the table.
         device.wait_for_tables();
         // Who touches it faults again, and is told then with the address. The generic handler would
         // find only those who map the head of the folio.
         device.inode().unmap(range, false);
         if device.pages.page_type() == PageType::Generic {
-            return 0;
+            return taken.map_or_else(|e| e.to_errno(), |()| 0);
         }
         // A file system that asked for it looks after its files. Those of others are found by the
         // generic handler, and what belongs to no file by nobody.
         //
         // SAFETY: By the type's invariants `dax` is valid.
-        match unsafe {
+        let told = unsafe {
             bindings::dax_holder_notify_failure(device.dax, range.start(), range.len(), flags)
-        } {
-            result if result != EOPNOTSUPP.to_errno() => result,
+        };
+        match (taken, told) {
+            // That handler would set the flag.
+            (Err(e), _) => e.to_errno(),
+            (_, told) if told != EOPNOTSUPP.to_errno() => told,
             _ if device.pages.is_of_another(Pfn(pfn)) => EOPNOTSUPP.to_errno(),
             _ => 0,
         }

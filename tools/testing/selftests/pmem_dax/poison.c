@@ -358,4 +358,40 @@ TEST_F(poison, polled)
 	close(list.fd);
 }
 
+/*
+ * What the list has no room for is not looked at before an access. So the kernel must go on to
+ * map it for itself, which it does if its caller gets an error, and nothing changes.
+ */
+TEST_F(poison, no_room)
+{
+	off_t there = BAD + 8 * SZ_4K;
+	int list = bad_blocks(O_WRONLY), i;
+	char line[32];
+
+	for (i = 0; i < 511; i++) {
+		snprintf(line, sizeof(line), "%d 1\n", 2 * i);
+		ASSERT_EQ(strlen(line), write(list, line, strlen(line)));
+	}
+	EXPECT_EQ(-1, by_madvise(self->map, there));
+	EXPECT_EQ(ENOSPC, errno);
+	EXPECT_EQ(-1, differs(self->map + there, SZ_4K, self->seed, there));
+	self->map[there] ^= 1;
+	EXPECT_EQ(0, msync(self->map, LENGTH, MS_SYNC));
+	ASSERT_EQ(1, pread(self->fd, self->buffer, 1, there));
+	EXPECT_EQ(self->map[there], self->buffer[0]);
+	fill(self->buffer, SZ_4K, ~self->seed, 0);
+	EXPECT_EQ(SZ_4K, pwrite(self->fd, self->buffer, SZ_4K, there));
+	/* The same again, as it is not known. */
+	EXPECT_EQ(-1, by_madvise(self->map, there));
+	EXPECT_EQ(ENOSPC, errno);
+	EXPECT_EQ(-1, differs(self->map + there, SZ_4K, ~self->seed, 0));
+	/* What was in the list is so still, and a write makes room. */
+	EXPECT_EQ(LSB, poisoned(self->map + BAD, false));
+	memset(self->buffer, 0, SZ_4K);
+	ASSERT_EQ(SZ_4K, pwrite(self->fd, self->buffer, SZ_4K, 0));
+	EXPECT_EQ(0, by_madvise(self->map, there));
+	EXPECT_EQ(LSB, poisoned(self->map + there, false));
+	close(list);
+}
+
 PMEM_DAX_MAIN(NAMESPACE)
