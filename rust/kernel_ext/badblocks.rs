@@ -27,6 +27,10 @@ use kernel::{
     types::Opaque, //
 };
 
+/// How many sectors to look at in one go: block/badblocks.c (_badblocks_check) counts in an `int`, and goes
+/// round for ever from a TiB on.
+const MOST_SECTORS: u64 = 1 << 30;
+
 /// The bad sectors of a disk.
 ///
 /// All methods may be called at any time, from any context: the C code has a seqlock inside.
@@ -119,17 +123,25 @@ impl Badblocks {
             return None;
         }
 
-        let (first, count) = range.sectors();
-        let (mut bad, mut bad_count) = (0, 0);
-        // SAFETY: By the type's invariants the list is initialised; the out pointers are valid.
-        let found = unsafe {
-            bindings::badblocks_check(self.list.get(), first.0, count.0, &mut bad, &mut bad_count)
-        };
+        let (mut first, Sector(mut left)) = range.sectors();
 
-        if found == 0 {
-            return None;
+        loop {
+            let count = left.min(MOST_SECTORS);
+            let (mut bad, mut bad_count) = (0, 0);
+            // SAFETY: By the type's invariants the list is initialised; the out pointers are valid.
+            let found = unsafe {
+                bindings::badblocks_check(self.list.get(), first.0, count, &mut bad, &mut bad_count)
+            };
+
+            if found != 0 {
+                return Some(Sector(bad.max(first.0)));
+            }
+            left -= count;
+            if left == 0 {
+                return None;
+            }
+            first.0 += count;
         }
-        Some(Sector(bad.max(first.0)))
     }
 
     /// Adds the sectors that `range` touches.

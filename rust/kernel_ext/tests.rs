@@ -107,6 +107,27 @@ fn badblocks() -> Result {
     Ok(())
 }
 
+/// A range may be as long as any device: block/badblocks.c goes round for ever beyond a TiB.
+fn long_ranges() -> Result {
+    const TIB: u64 = 1 << 40;
+
+    let bad = KBox::pin_init(Badblocks::new(), GFP_KERNEL)?;
+    let bad = bad.as_ref().get_ref();
+    let first_in = |start, len| bad.first_in(ByteRange::new(start, len)?);
+    let there = 7 * TIB / 2;
+    let sector = Some(Sector(there / SECTOR_SIZE));
+
+    bad.set(ByteRange::new(there, 1).ok_or(EINVAL)?)?;
+    for halves in 1..12 {
+        let len = halves * TIB / 2;
+
+        expect!(first_in(0, len) == sector.filter(|_| there < len));
+        expect!(first_in(there, len) == sector);
+        expect!(first_in(there + SECTOR_SIZE, len).is_none());
+    }
+    Ok(())
+}
+
 /// Ten messages pass, and no more.
 fn ratelimit() -> Result {
     let limit = KBox::pin_init(RateLimit::new(), GFP_KERNEL)?;
@@ -149,8 +170,9 @@ macro_rules! case {
     }};
 }
 
-static mut CASES: [bindings::kunit_case; 4] = [
+static mut CASES: [bindings::kunit_case; 5] = [
     case!(c"badblocks", badblocks),
+    case!(c"long_ranges", long_ranges),
     case!(c"ratelimit", ratelimit),
     case!(c"minors", minors),
     pin_init::zeroed(),

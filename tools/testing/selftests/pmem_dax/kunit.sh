@@ -22,6 +22,10 @@ test_badblocks() {
 	passed badblocks
 }
 
+test_long_ranges() {
+	passed long_ranges
+}
+
 test_ratelimit() {
 	passed ratelimit
 }
@@ -32,9 +36,9 @@ test_minors() {
 
 # No test is there that nobody asked for.
 test_all() {
-	expect "1..3" "$(grep -o '1\.\.[0-9]*$' $RESULTS | tail -n 1)" "plan"
+	expect "1..4" "$(grep -o '1\.\.[0-9]*$' $RESULTS | tail -n 1)" "plan"
 	expect 0 "$(grep -c 'not ok' $RESULTS)" "failures"
 }
 
 unload_all && load
-run_tests namespace0.0 -- badblocks ratelimit minors all
+run_tests namespace0.0 -- badblocks long_ranges ratelimit minors all
