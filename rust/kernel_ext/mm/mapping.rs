@@ -136,8 +136,8 @@ impl<'a> Area<'a> {
 /// What a VMA's `vm_private_data` is.
 ///
 /// If mmap(2) fails after it was prepared, C forgets the value: so up to the end of the call it
-/// owns nothing. If it fails because [`Operations::new`] did, C closes the VMA with the value that
-/// it had before.
+/// owns nothing. If it fails because [`Operations::new`] did, the VMA keeps the value, but not the
+/// operations that know it.
 enum Private<T: Operations> {
     /// The node that is being mapped, which mmap(2) keeps open.
     Node(*mut bindings::file),
@@ -179,6 +179,9 @@ impl<T: Operations> Vtable<T> {
         ..pin_init::zeroed()
     };
 
+    /// Of a VMA that could not be mapped: whoever touches it gets SIGBUS.
+    const REFUSED: bindings::vm_operations_struct = pin_init::zeroed();
+
     /// The mapping of a VMA.
     ///
     /// # Safety
@@ -195,7 +198,7 @@ impl<T: Operations> Vtable<T> {
     /// Called by mm/util.c: call_vma_mapped, once for each mmap(2), with the value that
     /// [`Area::set_file`] set.
     unsafe extern "C" fn mapped_callback(
-        _start: c_ulong,
+        start: c_ulong,
         _end: c_ulong,
         _pgoff: c_ulong,
         _file: *const bindings::file,
@@ -214,7 +217,21 @@ impl<T: Operations> Vtable<T> {
                 unsafe { *private = mapping.into_foreign() };
                 0
             }
-            Err(e) => e.to_errno(),
+            Err(e) => {
+                // mm removes the VMA, but takes no notice if it has no memory to do so (mm/util.c:
+                // mmap_action_finish).
+                //
+                // SAFETY: The VMA is that of the current process, whose mm mmap(2) has locked for
+                // writing, and begins at `start`; nobody else knows it yet.
+                unsafe {
+                    if let Some(vma) =
+                        bindings::find_vma((*bindings::get_current()).mm, start).as_mut()
+                    {
+                        vma.vm_ops = &Self::REFUSED;
+                    }
+                }
+                e.to_errno()
+            }
         }
     }
 
@@ -290,7 +307,7 @@ impl<T: Operations> Vtable<T> {
 
     /// # Safety
     ///
-    /// Called by mm/vma.c: vma_close, once for each VMA of ours, even if it could not be mapped.
+    /// Called by mm/vma.c: vma_close, once for each VMA of ours, after it was mapped.
     unsafe extern "C" fn close_callback(vma: *mut bindings::vm_area_struct) {
         // SAFETY: By this function's requirements the VMA is valid.
         let private = Private::<T>::from_raw(unsafe { (*vma).vm_private_data });
