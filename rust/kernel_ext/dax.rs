@@ -180,6 +180,8 @@ pub struct Device<T: Operations> {
     provider: UnsafeCell<Option<T::Provider>>,
     disk: AtomicPtr<bindings::gendisk>,
     dead: AtomicBool,
+    // Whether `new` is done, but for the return.
+    made: AtomicBool,
     // Whether fs/dax.c may keep single pages for us, of memory that file systems may map too.
     small: AtomicBool,
     #[pin]
@@ -235,6 +237,7 @@ impl<T: Operations> Device<T> {
             provider: UnsafeCell::new(Some(provider)),
             disk: AtomicPtr::new(ptr::null_mut()),
             dead: AtomicBool::new(false),
+            made: AtomicBool::new(false),
             small: AtomicBool::new(false),
             table_locks <- pin_init::pin_init_array_from_fn(|_| TableLock::new()),
             data <- data,
@@ -272,6 +275,10 @@ impl<T: Operations> Device<T> {
                 // SAFETY: The pages were initialised above, and nobody maps their inode yet.
                 unsafe { (*(*this.as_ptr()).pages.inode().as_raw()).i_private = dax.cast() };
                 dax
+            },
+            _: {
+                // All fields are set.
+                made.store(true, Ordering::Release);
             },
         })
     }
@@ -497,9 +504,22 @@ impl<T: Operations> Device<T> {
         drop(provider.take());
     }
 
+    /// The device, unless it was killed. The caller may have seen it alive before: who kills it waits for
+    /// the SRCU, but does not wait to say so.
+    ///
     /// # Safety
     ///
-    /// Called by drivers/dax/super.c: dax_direct_access, for our device, which is alive.
+    /// `dax` is our device, and the SRCU is held for `'a`.
+    #[inline]
+    unsafe fn of<'a>(dax: *mut bindings::dax_device) -> Option<&'a Self> {
+        // SAFETY: By this function's requirements it is null or what `new` set, which `shut_down`
+        // keeps until the SRCU was waited for.
+        unsafe { bindings::dax_get_private(dax).cast::<Self>().as_ref() }
+    }
+
+    /// # Safety
+    ///
+    /// Called by drivers/dax/super.c: dax_direct_access, for our device, with the SRCU held.
     unsafe extern "C" fn direct_access_callback(
         dax: *mut bindings::dax_device,
         pgoff: c_ulong,
@@ -508,8 +528,10 @@ impl<T: Operations> Device<T> {
         kaddr: *mut *mut c_void,
         pfn: *mut c_ulong,
     ) -> c_long {
-        // SAFETY: By this function's requirements the private data is what `new` set.
-        let device = unsafe { &*bindings::dax_get_private(dax).cast::<Self>() };
+        // SAFETY: By this function's requirements.
+        let Some(device) = (unsafe { Self::of(dax) }) else {
+            return ENXIO.to_errno() as c_long;
+        };
         let Some(available) = device.pages.pages().checked_sub(pgoff) else {
             return ERANGE.to_errno() as c_long;
         };
@@ -543,14 +565,16 @@ impl<T: Operations> Device<T> {
 
     /// # Safety
     ///
-    /// Called by drivers/dax/super.c: dax_zero_page_range, for our device, which is alive.
+    /// Called by drivers/dax/super.c: dax_zero_page_range, for our device, with the SRCU held.
     unsafe extern "C" fn zero_page_range_callback(
         dax: *mut bindings::dax_device,
         pgoff: c_ulong,
         pages: usize,
     ) -> c_int {
-        // SAFETY: By this function's requirements the private data is what `new` set.
-        let device = unsafe { &*bindings::dax_get_private(dax).cast::<Self>() };
+        // SAFETY: By this function's requirements.
+        let Some(device) = (unsafe { Self::of(dax) }) else {
+            return ENXIO.to_errno();
+        };
         let result = device
             .enter()
             .zip(ByteRange::of_pages(PageOffset(pgoff), pages))
@@ -569,7 +593,7 @@ impl<T: Operations> Device<T> {
     ///
     /// # Safety
     ///
-    /// Called by drivers/dax/super.c: dax_recovery_write, for our device, which is alive, with an
+    /// Called by drivers/dax/super.c: dax_recovery_write, for our device, with the SRCU held, an
     /// iterator of data to be written and an address that we returned for `pgoff`.
     unsafe extern "C" fn recovery_write_callback(
         dax: *mut bindings::dax_device,
@@ -578,8 +602,10 @@ impl<T: Operations> Device<T> {
         bytes: usize,
         iter: *mut bindings::iov_iter,
     ) -> usize {
-        // SAFETY: By this function's requirements the private data is what `new` set.
-        let device = unsafe { &*bindings::dax_get_private(dax).cast::<Self>() };
+        // SAFETY: By this function's requirements.
+        let Some(device) = (unsafe { Self::of(dax) }) else {
+            return 0;
+        };
         // SAFETY: By this function's requirements.
         let from = unsafe { IovIterSource::from_raw(iter) };
         let within = address.addr() as u64 % PAGE_SIZE;
@@ -608,7 +634,16 @@ impl<T: Operations> Device<T> {
         pages: c_ulong,
         flags: c_int,
     ) -> c_int {
-        // SAFETY: By this function's requirements the owner is what `new` set.
+        // SAFETY: By this function's requirements the owner is what `new` set. This field is set before
+        // the pages are mapped.
+        let made = unsafe { &(*(*pgmap).owner.cast::<Self>()).made };
+
+        // The kernel goes on to map the page for itself then, and nobody else does yet. If it was the
+        // hardware that told of it, the bus knows too, whom the driver asks next.
+        if !made.load(Ordering::Acquire) {
+            return ENXIO.to_errno();
+        }
+        // SAFETY: By this function's requirements the owner is what `new` set, all of it by now.
         let device = unsafe { &*(*pgmap).owner.cast::<Self>() };
         let Some(page) = pfn.checked_sub(device.pages.first().0) else {
             return ENXIO.to_errno();

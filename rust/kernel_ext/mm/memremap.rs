@@ -167,7 +167,8 @@ impl PageMap {
     ///
     /// # Safety
     ///
-    /// `owner` stays valid, for whatever the callback does with it, until [`Self::release`].
+    /// `owner` stays valid, for whatever the callback does with it, until [`Self::release`]. The
+    /// callback may come before this returns.
     pub(crate) unsafe fn new<'a>(
         dev: &'a device::Device<device::Bound>,
         span: &'a Span,
