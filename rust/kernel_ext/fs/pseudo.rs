@@ -32,6 +32,7 @@ use kernel::{
     },
     prelude::*,
     sync::Arc,
+    task::might_sleep,
     types::{
         ForeignOwnable,
         Opaque, //
@@ -295,10 +296,18 @@ impl Inode {
     ///
     /// C: `dax_break_layout`.
     pub(crate) fn break_layout(&self) -> Result {
-        // SAFETY: By the type's invariants the inode is valid. Without a callback it does not wait.
-        to_result(unsafe {
-            bindings::dax_break_layout(self.as_raw(), 0, bindings::loff_t::MAX, None)
-        })
+        // SAFETY: By the type's invariants the inode is valid.
+        let size = unsafe { (*self.as_raw()).i_size };
+
+        // By parts: interrupts are off for each (fs/dax.c: dax_delete_mapping_range).
+        for start in (0..size).step_by(1 << 30) {
+            // SAFETY: As above. Without a callback it does not wait.
+            to_result(unsafe {
+                bindings::dax_break_layout(self.as_raw(), start, start + (1 << 30) - 1, None)
+            })?;
+            might_sleep();
+        }
+        Ok(())
     }
 
     /// Removes every page of `range` from every process that maps it; the next access faults. With
