@@ -30,11 +30,13 @@ use kernel_ext::{
     fs::io::{
         fault_in_dest,
         fault_in_source,
+        has_dest,
         Io, //
     },
     units::{
         ByteRange,
-        Sector, //
+        Sector,
+        SECTOR_SHIFT, //
     },
 };
 
@@ -196,20 +198,21 @@ pub(crate) fn read(
 
     drop(alive);
     if (done as u64) < good.len() {
-        done = read_rest(device, good, done, to);
+        done = read_rest(device, good, done, to)?;
     }
     if let Some(accounting) = &mut accounting {
         accounting.transferred(done);
-    }
-    if done == 0 {
-        return Err(EFAULT);
     }
     io.advance(done);
     Ok(done)
 }
 
-/// Goes on with a read that stopped after `done` bytes of `range`, as the caller's memory was not there.
-/// Returns how many bytes are read then.
+/// Goes on with a read that stopped after `done` bytes of `range`: the caller's memory was not there, or
+/// the device's is bad, which nobody knew. Returns how many bytes are read then.
+///
+/// # Errors
+///
+/// If there are none: `EFAULT` for the caller's memory, `EIO` for the device's.
 #[cold]
 #[inline(never)]
 fn read_rest(
@@ -217,26 +220,48 @@ fn read_rest(
     range: ByteRange,
     mut done: usize,
     to: &mut IovIterDest<'_>,
-) -> usize {
+) -> Result<usize> {
     let mut tries = Tries::new();
+    let mut stopped = false;
+    let mut why = EFAULT;
 
-    while tries.again(done) && fault_in_dest(to, range.len() as usize - done) {
+    while tries.again(done) {
+        if !has_dest(to) {
+            if !fault_in_dest(to, range.len() as usize - done) {
+                break;
+            }
+            stopped = false;
+        } else if stopped {
+            // Both copies had where to go, so they were machine checks. A third can kill the machine.
+            why = EIO;
+            break;
+        } else {
+            // It may have come just now.
+            stopped = true;
+        }
         let Some(alive) = device.dax.enter() else {
+            why = EIO;
             break;
         };
-        // It may have been a machine check, after which the rest is bad.
+        // Whoever is told of machine checks lists what is bad.
         let good = device.dax.data().good_start(range);
         let rest = good.from(range.start() + done as u64);
 
-        match alive.memory().try_read_iter(rest, to) {
-            Ok(more) => done += more,
-            Err(_) => break,
-        }
-        if range.start() + done as u64 >= good.end() {
+        if rest.is_empty() {
+            why = EIO;
             break;
         }
+        let more = alive.memory().try_read_iter(rest, to)?;
+        done += more;
+        if more as u64 == rest.len() {
+            break;
+        }
+        stopped &= more == 0;
     }
-    done
+    if done == 0 {
+        return Err(why);
+    }
+    Ok(done)
 }
 
 /// How long to go on with a copy that ended where the memory of the caller was not there.
@@ -294,7 +319,8 @@ pub(crate) fn write(
     if from.is_empty() {
         return Ok(0);
     }
-    let range = transfer(node.start(), node.sectors(), io.position()?, from.len()).ok_or(ENOSPC)?;
+    let mut range =
+        transfer(node.start(), node.sectors(), io.position()?, from.len()).ok_or(ENOSPC)?;
 
     if !node.is_uncached() {
         write_back_cache(node, io.is_nowait())?;
@@ -304,12 +330,14 @@ pub(crate) fn write(
     // who is not to wait, as by block/fops.c: blkdev_write_iter.
     node.modified()?;
     let media = device.dax.data();
-    if !media.badblocks.is_empty() {
-        if io.is_nowait() && media.badblocks.first_in(range).is_some() {
+    if media.badblocks.first_in(range).is_some() {
+        if io.is_nowait() {
             return Err(EAGAIN);
         }
-        // What heals bad memory should not be torn.
-        fault_in_source(from, range.len() as usize);
+        range = supplied(media, range, from);
+        if range.is_empty() {
+            return Err(EFAULT);
+        }
     }
     let alive = device.dax.enter().ok_or(EIO)?;
     let mut accounting = node.account(true);
@@ -332,6 +360,22 @@ pub(crate) fn write(
     io.sync_written(done)
 }
 
+/// Waits for the memory of a caller of write(2). Returns the part of `range` up to which it is there; if
+/// more would be healed, and then not written, it could be read as if it were good.
+#[cold]
+#[inline(never)]
+fn supplied(media: &Media, range: ByteRange, from: &mut IovIterSource<'_>) -> ByteRange {
+    let there = fault_in_source(from, range.len() as usize) as u64;
+    let part = range.before(range.start() + there);
+    let last = part.end() >> SECTOR_SHIFT << SECTOR_SHIFT;
+    let last = last.max(part.start());
+
+    if part.end() < range.end() && media.badblocks.first_in(part.from(last)).is_some() {
+        return part.before(last);
+    }
+    part
+}
+
 /// Goes on with a write that stopped after `done` bytes of `range`, as the caller's memory was not
 /// there. Returns how many bytes are written then; why not all the next call is told, as with a file.
 #[cold]
@@ -344,17 +388,19 @@ fn write_rest(
 ) -> usize {
     let mut tries = Tries::new();
 
-    while tries.again(done) && fault_in_source(from, range.len() as usize - done) {
-        let rest = range.from(range.start() + done as u64);
+    let media = device.dax.data();
+
+    while tries.again(done) {
+        let rest = supplied(media, range.from(range.start() + done as u64), from);
+
+        if rest.is_empty() {
+            break;
+        }
         let Some(alive) = device.dax.enter() else {
             break;
         };
 
-        match device
-            .dax
-            .data()
-            .write(&alive, rest, |memory| memory.try_write_iter(rest, from))
-        {
+        match media.write(&alive, rest, |memory| memory.try_write_iter(rest, from)) {
             Ok(more) => done += more,
             Err(_) => break,
         }

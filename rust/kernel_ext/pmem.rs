@@ -8,6 +8,7 @@
 use crate::{
     bindings,
     block::bio::Segment,
+    fs::io::without_page_faults,
     units::{
         ByteRange,
         PAGE_SIZE, //
@@ -204,16 +205,4 @@ impl Memory<'_> {
             unsafe { bindings::arch_invalidate_pmem(address.cast(), len) };
         }
     }
-}
-
-/// Calls `f`, which copies from or to a process and gives up where its memory is not there.
-#[inline(always)]
-fn without_page_faults<R>(f: impl FnOnce() -> R) -> R {
-    // SAFETY: It counts in the current task.
-    unsafe { bindings::pagefault_disable() };
-    let result = f();
-
-    // SAFETY: As above; it was counted once more.
-    unsafe { bindings::pagefault_enable() };
-    result
 }

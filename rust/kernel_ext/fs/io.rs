@@ -30,13 +30,32 @@ pub fn fault_in_dest(to: &mut IovIterDest<'_>, bytes: usize) -> bool {
     unsafe { bindings::fault_in_iov_iter_writeable(to.as_raw(), bytes) < bytes }
 }
 
-/// The same for a caller of write(2).
+/// Whether the next byte of a caller of read(2) is there, without waiting for it.
+#[cold]
+pub fn has_dest(to: &mut IovIterDest<'_>) -> bool {
+    without_page_faults(|| fault_in_dest(to, 1))
+}
+
+/// Waits for the memory of a caller of write(2), as [`fault_in_dest`]. Returns how many of the next
+/// `bytes` are there now, up to the first that is not.
 ///
 /// C: `fault_in_iov_iter_readable`.
 #[cold]
-pub fn fault_in_source(from: &mut IovIterSource<'_>, bytes: usize) -> bool {
+pub fn fault_in_source(from: &mut IovIterSource<'_>, bytes: usize) -> usize {
     // SAFETY: The iterator is valid, and only looked at.
-    unsafe { bindings::fault_in_iov_iter_readable(from.as_raw(), bytes) < bytes }
+    bytes - unsafe { bindings::fault_in_iov_iter_readable(from.as_raw(), bytes) }
+}
+
+/// Calls `f`, which copies from or to a process and gives up where its memory is not there.
+#[inline(always)]
+pub(crate) fn without_page_faults<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: It counts in the current task.
+    unsafe { bindings::pagefault_disable() };
+    let result = f();
+
+    // SAFETY: As above; it was counted once more.
+    unsafe { bindings::pagefault_enable() };
+    result
 }
 
 /// A read or write call on a file.

@@ -524,6 +524,42 @@ TEST_F_TIMEOUT(fault_injection, functions, 1500)
 	ASSERT_EQ(0, shell("rmmod allow_errors"));
 }
 
+/*
+ * A copy that stops where the caller has memory has met bad memory that no list has. It is EIO, and
+ * not tried again and again: each time is a machine check.
+ */
+TEST_F(fault_injection, machine_checks)
+{
+	char line[16];
+	int pipe_of[2];
+
+	ASSERT_EQ(0, pipe(pipe_of));
+	ASSERT_EQ(0, shell("insmod \"$PMEM_DAX_ALLOW_ERRORS_KO\""));
+	ASSERT_EQ(0, write_line(FUNCTIONS "verbose", "0"));
+	ASSERT_EQ(0, write_line(FUNCTIONS "probability", "100"));
+	it.fd = open_node();
+	ASSERT_TRUE(set_function("_copy_mc_to_iter", true));
+	memset(it.buffer, 1, SZ_4K);
+	ASSERT_TRUE(arm());
+	ASSERT_EQ(0, write_line(FUNCTIONS "times", "100"));
+	EXPECT_EQ(-1, pread(it.fd, it.buffer, SZ_4K, 0));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_FALSE(disarm());
+	ASSERT_TRUE(read_line(FUNCTIONS "times", line, sizeof(line)));
+	EXPECT_EQ(98, atoi(line));
+
+	ASSERT_TRUE(arm());
+	ASSERT_EQ(0, write_line(FUNCTIONS "times", "100"));
+	EXPECT_EQ(-1, splice(it.fd, NULL, pipe_of[1], NULL, SZ_4K, 0));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_FALSE(disarm());
+	ASSERT_TRUE(set_function("_copy_mc_to_iter", false));
+	EXPECT_EQ(SZ_4K, pread(it.fd, it.buffer, SZ_4K, 0));
+	ASSERT_EQ(0, shell("rmmod allow_errors"));
+	close(pipe_of[0]);
+	close(pipe_of[1]);
+}
+
 /* It is not refused, whatever happens. */
 TEST_F_TIMEOUT(fault_injection, unbind, 900)
 {

@@ -344,9 +344,12 @@ TEST_F(trace, poison)
 {
 	int fd = open(LEGACY_NODE, O_RDWR | O_CLOEXEC);
 	off_t bad = SZ_2M + 5 * SZ_4K;
-	char *buffer = aligned_alloc(SZ_4K, SZ_4K), *map;
+	char *buffer = mmap(NULL, 2 * SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			    -1, 0);
+	char *map;
 
-	memset(buffer, 0, SZ_4K);
+	ASSERT_NE(MAP_FAILED, buffer);
+	ASSERT_EQ(0, mprotect(buffer + SZ_4K, SZ_4K, PROT_NONE));
 	map = map_skewed(fd, 2 * SZ_2M, 0, 0, PROT_READ | PROT_WRITE, MAP_SHARED);
 	ASSERT_NE(MAP_FAILED, map);
 	touch(map + bad);
@@ -363,11 +366,14 @@ TEST_F(trace, poison)
 	TELLS("pmem_fault", bad, map + bad, 0, true, "result=HWPOISON");
 	EXPECT_STREQ(self->expected, told());
 
+	/* The hardware makes nothing good that is not written then. */
+	ASSERT_EQ(0, madvise(map + bad + SZ_4K, SZ_4K, MADV_HWPOISON));
 	ASSERT_EQ(0, enable("all"));
-	EXPECT_EQ(SZ_4K, pwrite(fd, buffer, SZ_4K, bad));
+	EXPECT_EQ(SZ_4K, pwrite(fd, buffer, 2 * SZ_4K, bad));
 	EXPECT_STREQ("pmem_poison_clear: disk=pmem2 start=0x205000 bytes=0x1000\n", told());
+	EXPECT_EQ(SZ_4K, pwrite(fd, buffer, SZ_4K, bad + SZ_4K));
 	munmap(map, 2 * SZ_2M);
-	free(buffer);
+	munmap(buffer, 2 * SZ_4K);
 	close(fd);
 }
 
