@@ -97,6 +97,9 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
             true => None,
             false => Some(node.claim()?),
         };
+        // From here on reads and writes go past the page cache, even for those who see a holder.
+        device.mappings.add(node.partition());
+        // If this fails it is dropped, and counted down again.
         let mapping = Arc::new(
             Self {
                 _claim: claim,
@@ -106,8 +109,6 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
             GFP_KERNEL,
         )?;
 
-        // From here on reads and writes go past the page cache, even for those who see a holder.
-        mapping.device.mappings.add(node.partition());
         node.leave_caches()?;
         Ok(mapping)
     }

@@ -277,6 +277,16 @@ static bool has_failed(void)
 	return none_left;
 }
 
+/* mapped() - how many mappings the driver counts */
+static int mapped(void)
+{
+	char path[80], line[16];
+
+	snprintf(path, sizeof(path), "/sys/class/block/%s/pmem_dax/mappings",
+		 node + strlen("/dev/"));
+	return read_line(path, line, sizeof(line)) ? atoi(line) : -1;
+}
+
 /* clean_up() - after a call, whatever came of it; false if that is not possible */
 static bool clean_up(void)
 {
@@ -288,7 +298,7 @@ static bool clean_up(void)
 	it.fd = -1;
 	if (access("/sys/module/pmem_dax", F_OK) && do_load())
 		return false;
-	return !access(DRIVER NAMESPACE, F_OK) || !do_bind();
+	return (!access(DRIVER NAMESPACE, F_OK) || !do_bind()) && mapped() == 0;
 }
 
 static bool prepare(const struct call *call)
