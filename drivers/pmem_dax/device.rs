@@ -41,6 +41,10 @@ use kernel::{
         ArcBorrow,
         Mutex, //
     },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
 };
 use kernel_ext::{
     badblocks::Badblocks,
@@ -527,15 +531,18 @@ impl node::Operations for Device {
     }
 }
 
-/// How many mappings there are of the disk and of each partition.
+/// How many mappings there are of the disk and of each partition, and how many writers to their page
+/// caches, which must not be dirty under a mapping.
 pub(crate) struct Mappings {
     counts: [AtomicU32; 256],
+    writers: AtomicU32,
 }
 
 impl Mappings {
     fn new() -> Self {
         Self {
             counts: [const { AtomicU32::new(0) }; 256],
+            writers: AtomicU32::new(0),
         }
     }
 
@@ -545,7 +552,7 @@ impl Mappings {
 
     pub(crate) fn add(&self, partition: u8) {
         if let Some(count) = self.count(partition) {
-            count.fetch_add(1, Ordering::AcqRel);
+            count.fetch_add(1, Ordering::SeqCst);
         }
     }
 
@@ -567,13 +574,61 @@ impl Mappings {
     fn is_empty(&self) -> bool {
         self.counts
             .iter()
-            .all(|count| count.load(Ordering::Acquire) == 0)
+            .all(|count| count.load(Ordering::SeqCst) == 0)
     }
 
     /// Whether there is one of that partition.
     #[inline]
     pub(crate) fn any(&self, partition: u8) -> bool {
         self.count(partition)
-            .is_some_and(|count| count.load(Ordering::Acquire) != 0)
+            .is_some_and(|count| count.load(Ordering::SeqCst) != 0)
+    }
+
+    /// Counts somebody who writes to the page cache of that partition, until the result is dropped. Not if
+    /// any of the same bytes are mapped.
+    ///
+    /// Writers and mappings each count themselves first, and then look for the others.
+    pub(crate) fn writer(&self, partition: u8) -> Option<Writer<'_>> {
+        self.writers.fetch_add(1, Ordering::SeqCst);
+        let writer = Writer(&self.writers);
+        let mapped = match partition {
+            0 => !self.is_empty(),
+            _ => self.any(0) || self.any(partition),
+        };
+
+        (!mapped).then_some(writer)
+    }
+
+    /// Waits for those who write to the page cache, for a tenth of a second.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`. It may be the caller who lets them wait: for a page fault of theirs, or for mmap_lock.
+    #[inline]
+    pub(crate) fn wait_for_writers(&self) -> Result {
+        if self.writers.load(Ordering::SeqCst) == 0 {
+            return Ok(());
+        }
+        self.poll_writers()
+    }
+
+    #[cold]
+    fn poll_writers(&self) -> Result {
+        for _ in 0..100 {
+            fsleep(Delta::from_millis(1));
+            if self.writers.load(Ordering::SeqCst) == 0 {
+                return Ok(());
+            }
+        }
+        Err(EBUSY)
+    }
+}
+
+/// See [`Mappings::writer`].
+pub(crate) struct Writer<'a>(&'a AtomicU32);
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -308,7 +308,9 @@ pub(crate) fn write(
     from: &mut IovIterSource<'_>,
 ) -> Result<usize> {
     if uses_page_cache(device, node) {
-        return write_cached(device, node, io, from);
+        if let Some(result) = write_cached(device, node, io, from) {
+            return result;
+        }
     }
     if node.is_read_only() {
         return Err(EPERM);
@@ -324,7 +326,13 @@ pub(crate) fn write(
 
     if !node.is_uncached() {
         write_back_cache(node, io.is_nowait())?;
-        node.drop_cache()?;
+        if node.drop_cache().is_err() {
+            // Somebody dirtied a page again, or reads one. As block/fops.c: blkdev_direct_write.
+            if let Some(result) = write_cached(device, node, io, from) {
+                return result;
+            }
+            return Err(EBUSY);
+        }
     }
     // May wait for the file system that the node is on to be thawed, which unbind must not. So may
     // who is not to wait, as by block/fops.c: blkdev_write_iter.
@@ -351,8 +359,13 @@ pub(crate) fn write(
         accounting.transferred(done);
     }
     drop(accounting);
-    // Somebody inside the kernel may have read a page meanwhile.
-    leave_page_cache(node)?;
+    // Somebody may have read a page meanwhile.
+    if leave_page_cache(node).is_err() && device.log.allows() {
+        pr_warn!(
+            "{}: the page cache could not be dropped after a write\n",
+            device.name()
+        );
+    }
     if done == 0 {
         return Err(EFAULT);
     }
@@ -411,7 +424,7 @@ fn write_rest(
     done
 }
 
-/// Writes to the page cache.
+/// Writes to the page cache, unless the device is mapped.
 ///
 /// The block layer writes it back when the disk is removed, but what comes after that never; so
 /// whoever may have come after waits for his own.
@@ -421,12 +434,16 @@ fn write_cached(
     node: Node<'_>,
     io: &mut Io<'_>,
     from: &mut IovIterSource<'_>,
-) -> Result<usize> {
-    let start = io.position()?;
-    let done = node.default_write(io, from)?;
+) -> Option<Result<usize>> {
+    // Until its pages are dirty, whoever maps the device waits for it.
+    let _writer = device.mappings.writer(node.partition())?;
 
-    if device.leaves() {
-        node.sync_cache(ByteRange::new(start, done as u64).ok_or(EIO)?)?;
-    }
-    Ok(done)
+    Some(io.position().and_then(|start| {
+        let done = node.default_write(io, from)?;
+
+        if device.leaves() {
+            node.sync_cache(ByteRange::new(start, done as u64).ok_or(EIO)?)?;
+        }
+        Ok(done)
+    }))
 }

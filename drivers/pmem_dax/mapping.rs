@@ -109,6 +109,13 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
             GFP_KERNEL,
         )?;
 
+        mapping.device.mappings.wait_for_writers().map_err(|e| {
+            refuse(
+                &mapping.device,
+                "somebody is writing to its page cache: try again",
+                e,
+            )
+        })?;
         node.leave_caches()?;
         Ok(mapping)
     }
@@ -152,7 +159,7 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
 /// - `EINVAL`: the node does not start and end at pages, or is read-only and stores are wanted.
 /// - `EOPNOTSUPP`: MAP_SYNC, and the region makes nothing durable by itself.
 /// - `EOVERFLOW`: the end cannot be counted.
-/// - `EBUSY`: somebody else holds the device.
+/// - `EBUSY`: somebody else holds the device, or did, and is still writing to its page cache.
 pub(crate) fn map<const FS_DAX: bool>(
     device: ArcBorrow<'_, Device>,
     node: Node<'_>,

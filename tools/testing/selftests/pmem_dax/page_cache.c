@@ -3,7 +3,11 @@
  * A mapping uses no page cache, and what the page cache had for the media is on
  * the media when there is a mapping.
  */
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 
 #include "pmem_dax.h"
 
@@ -124,6 +128,128 @@ TEST_F(page_cache, dirty_pages_before_the_first_mapping)
 	EXPECT_EQ(0, fsync(self->fd));
 	ASSERT_EQ(SZ_1M, pread(self->fd, self->buffer, SZ_1M, SZ_2M));
 	EXPECT_EQ(-1, differs(self->buffer, SZ_1M, ~seed, 0));
+}
+
+/* late_memory() - a page that is not there before write_late() */
+static char *late_memory(int *uffd)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register area = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *memory = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			    0);
+
+	*uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	area.range.start = (uintptr_t)memory;
+	area.range.len = SZ_4K;
+	return memory == MAP_FAILED || ioctl(*uffd, UFFDIO_API, &api) ||
+	       ioctl(*uffd, UFFDIO_REGISTER, &area) ? NULL : memory;
+}
+
+struct writer {
+	int fd;
+	char *late;
+	ssize_t written;
+};
+
+static void *write_late(void *argument)
+{
+	struct writer *writer = argument;
+
+	writer->written = pwrite(writer->fd, writer->late, SZ_4K, SZ_2M);
+	return NULL;
+}
+
+/* be_late() - write @data; say so when it is waited for, and bring it soon after being told to */
+static bool be_late(int fd, const char *data, int parent)
+{
+	struct writer writer = { .fd = fd };
+	struct pollfd waits = { .events = POLLIN };
+	struct uffdio_copy copy = { .src = (uintptr_t)data, .len = SZ_4K };
+	pthread_t thread;
+	char told = 0;
+
+	writer.late = late_memory(&waits.fd);
+	copy.dst = (uintptr_t)writer.late;
+	if (!writer.late || pthread_create(&thread, NULL, write_late, &writer) ||
+	    poll(&waits, 1, 10000) != 1 || waits.revents != POLLIN ||
+	    write(parent, &told, 1) != 1 || read(parent, &told, 1) != 1)
+		return false;
+	usleep(20000);
+	return !ioctl(waits.fd, UFFDIO_COPY, &copy) && !pthread_join(thread, NULL) &&
+	       writer.written == SZ_4K;
+}
+
+/* Whoever is writing to the page cache when it is mapped dirties it only then. */
+TEST_F(page_cache, writer_under_way)
+{
+	int holder = open(node, O_RDWR | O_EXCL | O_CLOEXEC), sockets[2], status;
+	pid_t writer;
+	char *map, told;
+
+	ASSERT_LE(0, holder);
+	memset(self->buffer, 0, SZ_4K);
+	ASSERT_EQ(SZ_4K, pwrite(holder, self->buffer, SZ_4K, SZ_2M));
+	memset(self->buffer, 'w', SZ_4K);
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
+	writer = fork();
+	ASSERT_LE(0, writer);
+	if (!writer)
+		_exit(!be_late(self->fd, self->buffer, sockets[1]));
+	close(sockets[1]);
+	ASSERT_EQ(1, read(sockets[0], &told, 1));
+
+	/* Who maps it is not to wait for ever. */
+	EXPECT_EQ(MAP_FAILED, map_shared(holder, SZ_4K, SZ_2M));
+	EXPECT_EQ(EBUSY, errno);
+	ASSERT_EQ(1, write(sockets[0], &told, 1));
+	map = map_shared(holder, SZ_4K, SZ_2M);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(writer, waitpid(writer, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ('w', load_byte(map));
+	EXPECT_EQ(0, cached_pages(self->fd));
+	memset(map, 'm', SZ_4K);
+	EXPECT_EQ(0, fsync(self->fd));
+	EXPECT_EQ('m', load_byte(map));
+	munmap(map, SZ_4K);
+	close(sockets[0]);
+	close(holder);
+}
+
+#define MANY (16 * SZ_4K)
+
+/* Who holds the device goes past the page cache, which others fill and dirty time and again. */
+TEST_F(page_cache, holder_beside_writers)
+{
+	int holder = open(node, O_RDWR | O_EXCL | O_CLOEXEC), i, status;
+	time_t end = time(NULL) + 3;
+	pid_t other;
+	char *byte;
+
+	ASSERT_LE(0, holder);
+	other = fork();
+	ASSERT_LE(0, other);
+	for (i = 0; time(NULL) < end; i++) {
+		byte = self->buffer + (other ? 0 : MANY) + i % 16 * SZ_4K;
+		*byte = i;
+		if (pwrite(other ? holder : self->fd, byte, 1, byte - self->buffer) == 1)
+			continue;
+		if (!other)
+			_exit(errno);
+		EXPECT_EQ(0, errno) TH_LOG("%s, %d", strerror(errno), i);
+		break;
+	}
+	if (!other)
+		_exit(0);
+	ASSERT_EQ(other, waitpid(other, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_LT(100, i);
+	close(holder);
+	memset(self->buffer + MANY, 0, MANY);
+	for (i = 0; i < 16; i++) {
+		ASSERT_EQ(1, pread(self->fd, self->buffer + MANY, 1, i * SZ_4K));
+		EXPECT_EQ(self->buffer[i * SZ_4K], self->buffer[MANY]);
+	}
 }
 
 TEST_F(page_cache, dirty_pages_before_a_read)
