@@ -195,10 +195,16 @@ impl Device {
     }
 
     /// Whether the disk is being removed, or was.
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// The same, for who has just dirtied a page.
     pub(crate) fn leaves(&self) -> bool {
         // The page is dirty before this looks: pairs with the fence in `leave`.
         atomic::fence(Ordering::SeqCst);
-        self.leaving.load(Ordering::Relaxed)
+        self.is_leaving()
     }
 
     /// Ends all mapping: there will be no new ones, and no access through old ones. What was stored

@@ -165,7 +165,8 @@ pub(crate) fn map<const FS_DAX: bool>(
     node: Node<'_>,
     area: Area<'_>,
 ) -> Result {
-    if node.sectors() == Sector(0) {
+    // Of a partition the size stays.
+    if node.sectors() == Sector(0) || device.is_leaving() {
         return Err(refuse(&device, "it was removed", ENXIO));
     }
     let extent = Extent::new(node.start(), node.sectors()).ok_or_else(|| {
@@ -201,6 +202,8 @@ pub(crate) fn map<const FS_DAX: bool>(
 }
 
 /// Tells why a mapping is not made.
+#[cold]
+#[inline(never)]
 fn refuse(device: &Device, why: &str, error: Error) -> Error {
     if device.log.allows() {
         pr_notice!("{}: not mapped: {}\n", device.name(), why);

@@ -471,8 +471,8 @@ impl Node<'_> {
         Sector(unsafe { (*self.bdev()).bd_start_sect })
     }
 
-    /// The sector of the disk behind the last one of the node: the first one, once the disk was
-    /// removed.
+    /// The sector of the disk behind the last one of the node: of the whole disk the first one, once
+    /// it was removed.
     #[inline]
     pub fn end(&self) -> Sector {
         // No partition ends behind the disk (block/ioctl.c: blkpg_do_ioctl, block/partitions/core.c:
@@ -480,7 +480,7 @@ impl Node<'_> {
         Sector(self.start().0.wrapping_add(self.sectors().0))
     }
 
-    /// The size, which is 0 once the disk was removed.
+    /// The size. That of the whole disk is 0 once the disk was removed; that of a partition stays.
     #[inline]
     pub fn sectors(&self) -> Sector {
         // SAFETY: By the type's invariants the device is valid. The size changes at any time.
@@ -565,6 +565,23 @@ impl Node<'_> {
         result == 0
     }
 
+    /// Whether a partition of the disk is open.
+    #[inline]
+    fn has_open_partitions(&self) -> bool {
+        // SAFETY: By the type's invariants the device is valid, and has a disk.
+        let disk = unsafe { (*self.bdev()).bd_disk };
+
+        // SAFETY: As above. The number changes at any time.
+        unsafe { (&raw const (*disk).open_partitions).read_volatile() != 0 }
+    }
+
+    /// The device of the whole disk.
+    #[inline]
+    fn whole(&self) -> *mut bindings::block_device {
+        // SAFETY: By the type's invariants the device is valid, and so is its disk.
+        unsafe { (*(*self.bdev()).bd_disk).part0 }
+    }
+
     #[cold]
     fn has_held_partition(&self) -> bool {
         // SAFETY: By the type's invariants the device is valid, and so is its disk.
@@ -642,16 +659,12 @@ impl Node<'_> {
     ///
     /// `EBUSY` if a page could not be dropped, `EIO` if one could not be written.
     pub fn leave_caches(&self) -> Result {
-        // SAFETY: By the type's invariants the device is valid, and has a disk.
-        let disk = unsafe { (*self.bdev()).bd_disk };
-        // SAFETY: As above. The number changes at any time; but the last close of a partition
-        // leaves nothing in its page cache (block/bdev.c: blkdev_flush_mapping).
-        let partitions = unsafe { (&raw const (*disk).open_partitions).read_volatile() };
-
         if self.partition() != 0 {
-            // SAFETY: As above; a disk has a device for the whole of it.
-            unsafe { leave_cache((*disk).part0)? };
-        } else if partitions != 0 {
+            // SAFETY: By the type's invariants the device is valid, and so is its disk.
+            unsafe { leave_cache(self.whole())? };
+        } else if self.has_open_partitions() {
+            // The last close of a partition leaves nothing in its page cache (block/bdev.c:
+            // blkdev_flush_mapping).
             return self.leave_all_caches();
         }
         // SAFETY: By the type's invariants the device is valid.
@@ -819,23 +832,21 @@ impl Node<'_> {
     /// `EBUSY` if somebody holds it, or a partition of it, or the disk that it is a partition of.
     /// `ENXIO` if the disk was removed.
     pub fn claim(&self) -> Result<Claim> {
-        // SAFETY: By the type's invariants the device is valid.
-        self.claim_number(unsafe { (*self.bdev()).bd_dev })
+        self.claim_device(self.bdev())
     }
 
     /// The same with the whole disk, whatever the node is a part of.
     pub fn claim_disk(&self) -> Result<Claim> {
-        // SAFETY: By the type's invariants the device is valid, and so is its disk.
-        self.claim_number(unsafe { (*(*(*self.bdev()).bd_disk).part0).bd_dev })
+        self.claim_device(self.whole())
     }
 
-    fn claim_number(&self, number: bindings::dev_t) -> Result<Claim> {
+    fn claim_device(&self, bdev: *mut bindings::block_device) -> Result<Claim> {
         // SAFETY: By the type's invariants the device is valid. The shim, which is both the holder
         // and has its operations, lives as long as any file of ours, and each claim is kept with
         // one.
         let file = from_err_ptr(unsafe {
             bindings::bdev_file_open_by_dev(
-                number,
+                (*bdev).bd_dev,
                 // By the second one the disk knows that it is us: see disk.rs.
                 bindings::BLK_OPEN_READ | bindings::BLK_OPEN_NDELAY,
                 self.holder(),
@@ -844,7 +855,15 @@ impl Node<'_> {
         })?;
 
         // INVARIANT: It was just opened.
-        Ok(Claim(NonNull::new(file).ok_or(ENXIO)?))
+        let claim = Claim(NonNull::new(file).ok_or(ENXIO)?);
+
+        // Another disk may have the number by now.
+        //
+        // SAFETY: Both are valid.
+        if unsafe { (*file).f_mapping != (*bdev).bd_mapping } {
+            return Err(ENXIO);
+        }
+        Ok(claim)
     }
 
     /// A reference that keeps the file open.

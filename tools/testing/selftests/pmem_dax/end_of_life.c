@@ -147,6 +147,48 @@ static int have_again(FIXTURE_DATA(end_of_life) *self,
 	return open(self->path, O_RDWR | O_CLOEXEC);
 }
 
+/* The block layer leaves a partition its size; but nothing is mapped, read or written there. */
+TEST_F(end_of_life, partition)
+{
+	char command[64];
+	int fd, old = self->fd;
+
+	snprintf(command, sizeof(command), "node_of %s", variant->namespace);
+	ASSERT_EQ(0, shell("echo 4096,65536 | sfdisk -q --no-reread --no-tell-kernel --label dos $(%s) && partx -u $(%s)",
+			   command, command));
+	snprintf(command, sizeof(command), "echo $(node_of %s)p1", variant->namespace);
+	ASSERT_EQ(0, shell_line(self->path, sizeof(self->path), command));
+	fd = open(self->path, O_RDWR | O_EXCL | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	close(old);
+	old = fd;
+	self->fd = fd;
+	ASSERT_TRUE(ended(self, variant, HELD));
+	if (!(variant->refused & HELD)) {
+		EXPECT_EQ(0, pread(self->fd, self->buffer, SZ_4K, 0));
+		EXPECT_EQ(-1, pwrite(self->fd, self->buffer, SZ_4K, 0));
+		EXPECT_EQ(EIO, errno);
+		EXPECT_EQ(-1, fsync(self->fd));
+		EXPECT_EQ(EIO, errno);
+		EXPECT_EQ(MAP_FAILED, map_shared(self->fd, SZ_4K, 0));
+		EXPECT_EQ(ENXIO, errno);
+	}
+	self->fd = have_again(self, variant);
+	ASSERT_LE(0, self->fd);
+	if (!(variant->refused & HELD)) {
+		/* Nor of the disk that has its number then. */
+		EXPECT_EQ(MAP_FAILED, map_shared(old, SZ_4K, 0));
+		EXPECT_EQ(ENXIO, errno);
+		fd = open(self->path, O_RDWR | O_EXCL | O_CLOEXEC);
+		EXPECT_LE(0, fd);
+		close(fd);
+	}
+	close(old);
+	memset(self->buffer, 0, SZ_4K);
+	EXPECT_EQ(SZ_4K, pwrite(self->fd, self->buffer, SZ_4K, 0));
+	EXPECT_EQ(0, shell("partx -d %s || true", self->path));
+}
+
 TEST_F(end_of_life, open)
 {
 	int fd;
