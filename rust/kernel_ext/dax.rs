@@ -638,8 +638,9 @@ impl<T: Operations> Device<T> {
         // the pages are mapped.
         let made = unsafe { &(*(*pgmap).owner.cast::<Self>()).made };
 
-        // The kernel goes on to map the page for itself then, and nobody else does yet. If it was the
-        // hardware that told of it, the bus knows too, whom the driver asks next.
+        // The kernel goes on to map the page for itself then, and nobody else does yet. Of what the
+        // hardware tells the bus of an NVDIMM knows too (drivers/acpi/nfit/mce.c), which the driver asks
+        // next.
         if !made.load(Ordering::Acquire) {
             return ENXIO.to_errno();
         }

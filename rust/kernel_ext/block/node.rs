@@ -832,18 +832,23 @@ impl Node<'_> {
     /// `EBUSY` if somebody holds it, or a partition of it, or the disk that it is a partition of.
     /// `ENXIO` if the disk was removed.
     pub fn claim(&self) -> Result<Claim> {
-        self.claim_device(self.bdev())
+        // SAFETY: It is the node's own.
+        unsafe { self.claim_device(self.bdev()) }
     }
 
     /// The same with the whole disk, whatever the node is a part of.
     pub fn claim_disk(&self) -> Result<Claim> {
-        self.claim_device(self.whole())
+        // SAFETY: It is that of the node's disk.
+        unsafe { self.claim_device(self.whole()) }
     }
 
-    fn claim_device(&self, bdev: *mut bindings::block_device) -> Result<Claim> {
-        // SAFETY: By the type's invariants the device is valid. The shim, which is both the holder
-        // and has its operations, lives as long as any file of ours, and each claim is kept with
-        // one.
+    /// # Safety
+    ///
+    /// `bdev` is valid: the node's own or that of its disk.
+    unsafe fn claim_device(&self, bdev: *mut bindings::block_device) -> Result<Claim> {
+        // SAFETY: By this function's requirements the device is valid. The shim, which is both the
+        // holder and has its operations, lives as long as any file of ours, and each claim is kept
+        // with one.
         let file = from_err_ptr(unsafe {
             bindings::bdev_file_open_by_dev(
                 (*bdev).bd_dev,
@@ -859,7 +864,7 @@ impl Node<'_> {
 
         // Another disk may have the number by now.
         //
-        // SAFETY: Both are valid.
+        // SAFETY: The claim has the file open; the device is valid by this function's requirements.
         if unsafe { (*file).f_mapping != (*bdev).bd_mapping } {
             return Err(ENXIO);
         }

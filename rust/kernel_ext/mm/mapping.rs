@@ -221,8 +221,9 @@ impl<T: Operations> Vtable<T> {
                 // mm removes the VMA, but takes no notice if it has no memory to do so (mm/util.c:
                 // mmap_action_finish).
                 //
-                // SAFETY: The VMA is that of the current process, whose mm mmap(2) has locked for
-                // writing, and begins at `start`; nobody else knows it yet.
+                // SAFETY: The VMA is that of the current process and begins at `start`. Who looks at its
+                // operations has the lock of its mm or its own, and mmap(2) has both for writing
+                // (mm/vma.c: __mmap_new_vma).
                 unsafe {
                     if let Some(vma) =
                         bindings::find_vma((*bindings::get_current()).mm, start).as_mut()
