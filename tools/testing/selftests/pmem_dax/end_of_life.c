@@ -112,19 +112,26 @@ static bool ended(FIXTURE_DATA(end_of_life) *self, const FIXTURE_VARIANT(end_of_
 	return (shell("%s", variant->end) != 0) == refused;
 }
 
+/* expect_no_access() - with the file; a write has that @error */
+static void expect_no_access(struct __test_metadata *_metadata, FIXTURE_DATA(end_of_life) *self,
+			     int error)
+{
+	EXPECT_EQ(0, pread(self->fd, self->buffer, SZ_4K, 0));
+	EXPECT_EQ(-1, pwrite(self->fd, self->buffer, SZ_4K, 0));
+	EXPECT_EQ(error, errno);
+	EXPECT_EQ(-1, fsync(self->fd));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(MAP_FAILED, map_shared(self->fd, SZ_4K, 0));
+	EXPECT_EQ(ENXIO, errno);
+}
+
 /* expect_gone() - what system calls with the file say then */
 static void expect_gone(struct __test_metadata *_metadata, FIXTURE_DATA(end_of_life) *self)
 {
 	char path[64];
 	struct stat file;
 
-	EXPECT_EQ(0, pread(self->fd, self->buffer, SZ_4K, 0));
-	EXPECT_EQ(-1, pwrite(self->fd, self->buffer, SZ_4K, 0));
-	EXPECT_EQ(ENOSPC, errno);
-	EXPECT_EQ(-1, fsync(self->fd));
-	EXPECT_EQ(EIO, errno);
-	EXPECT_EQ(MAP_FAILED, map_shared(self->fd, SZ_4K, 0));
-	EXPECT_EQ(ENXIO, errno);
+	expect_no_access(_metadata, self, ENOSPC);
 	EXPECT_EQ(0, size_of(self->fd));
 	ASSERT_EQ(0, fstat(self->fd, &file));
 	snprintf(path, sizeof(path), "/tmp/end_of_life.%d", getpid());
@@ -164,15 +171,8 @@ TEST_F(end_of_life, partition)
 	old = fd;
 	self->fd = fd;
 	ASSERT_TRUE(ended(self, variant, HELD));
-	if (!(variant->refused & HELD)) {
-		EXPECT_EQ(0, pread(self->fd, self->buffer, SZ_4K, 0));
-		EXPECT_EQ(-1, pwrite(self->fd, self->buffer, SZ_4K, 0));
-		EXPECT_EQ(EIO, errno);
-		EXPECT_EQ(-1, fsync(self->fd));
-		EXPECT_EQ(EIO, errno);
-		EXPECT_EQ(MAP_FAILED, map_shared(self->fd, SZ_4K, 0));
-		EXPECT_EQ(ENXIO, errno);
-	}
+	if (!(variant->refused & HELD))
+		expect_no_access(_metadata, self, EIO);
 	self->fd = have_again(self, variant);
 	ASSERT_LE(0, self->fd);
 	if (!(variant->refused & HELD)) {
