@@ -520,8 +520,9 @@ impl node::Operations for Device {
         cached
     }
 
-    fn repartitioned(&self) {
-        // What was the end of a partition may be somebody else's bytes next.
+    fn altered(&self) {
+        // What was the end of a partition may be somebody else's bytes next. And what is mapped
+        // between `make_read_only` and the end of BLKROSET would stay writable.
         self.refault();
     }
 

@@ -57,6 +57,9 @@ use kernel::{
     types::Opaque, //
 };
 
+/// C: `BLKROSET`.
+const BLKROSET: c_uint = kernel::ioctl::_IO(0x12, 93);
+
 /// C: `BLKPG`.
 const BLKPG: c_uint = kernel::ioctl::_IO(0x12, 105);
 
@@ -85,8 +88,9 @@ pub trait Operations: disk::Operations {
     /// its buffers (BLKFLSBUF). May sleep.
     fn flush(&self) -> Result;
 
-    /// A partition was made, removed or resized (BLKPG). May sleep; called before the caller is told.
-    fn repartitioned(&self);
+    /// A partition was made, removed or resized (BLKPG), or a node was made read-only or writable
+    /// again (BLKROSET). May sleep; called before the caller is told.
+    fn altered(&self);
 
     /// The file of `node` is about to be closed: its last reference went. May sleep.
     fn close(&self, node: Node<'_>);
@@ -794,7 +798,8 @@ impl Node<'_> {
     }
 
     /// Does what the block layer does for an ioctl(2), with its function for that, and tells `disk`
-    /// if it was about partitions or buffers: the block layer tells nobody, or only a holder.
+    /// if it was about partitions, buffers or who may write: the block layer tells nobody, or only
+    /// a holder.
     fn default_ioctl<T: Operations>(
         &self,
         ioctl: Option<unsafe extern "C" fn(*mut bindings::file, c_uint, c_ulong) -> c_long>,
@@ -813,7 +818,7 @@ impl Node<'_> {
             return result;
         }
         match command {
-            BLKPG => disk.repartitioned(),
+            BLKROSET | BLKPG => disk.altered(),
             BLKFLSBUF => {
                 if let Err(e) = disk.flush() {
                     return e.to_errno() as c_long;

@@ -11,11 +11,13 @@ FIXTURE(readonly) {
 
 FIXTURE_VARIANT(readonly) {
 	const char *set, *clear;
+	bool is_ioctl;
 };
 
 FIXTURE_VARIANT_ADD(readonly, setro) {
 	.set = "blockdev --setro %s",
 	.clear = "blockdev --setrw %s",
+	.is_ioctl = true,
 };
 
 FIXTURE_VARIANT_ADD(readonly, region) {
@@ -123,6 +125,23 @@ TEST_F(readonly, private_mapping_before)
 		return;
 	EXPECT_EQ(0, bus_code(map, false));
 	EXPECT_EQ(0, bus_code(map, true));
+}
+
+/*
+ * What somebody maps between the question whether there are mappings and the mark would
+ * stay writable, so all is looked at anew after a mark.
+ */
+TEST_F(readonly, mapped_meanwhile)
+{
+	char *map = mmap(NULL, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	int zero = 0;
+
+	ASSERT_NE(MAP_FAILED, map);
+	touch(map);
+	ASSERT_LT(0, present_bytes(map, SZ_2M));
+	ASSERT_EQ(0, variant->is_ioctl ? ioctl(self->fd, BLKROSET, &zero) : run(variant->set));
+	EXPECT_EQ(0, present_bytes(map, SZ_2M));
+	munmap(map, SZ_2M);
 }
 
 PMEM_DAX_MAIN("namespace0.0")
