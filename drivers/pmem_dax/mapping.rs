@@ -93,10 +93,13 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
         let whole = node.partition() == 0;
         let claim = match node.is_exclusive() {
             // Who comes to have a part of it next has to find all memory settled.
-            _ if FS_DAX && !whole => Some(node.claim_disk()?),
+            _ if FS_DAX && !whole => Some(node.claim_disk()),
             true => None,
-            false => Some(node.claim()?),
-        };
+            false => Some(node.claim()),
+        }
+        .transpose()
+        .map_err(|e| refuse_claim(&device, e))?;
+
         // From here on reads and writes go past the page cache, even for those who see a holder.
         device.mappings.add(node.partition());
         // If this fails it is dropped, and counted down again.
@@ -116,7 +119,8 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
                 e,
             )
         })?;
-        node.leave_caches()?;
+        node.leave_caches()
+            .map_err(|e| refuse_caches(&mapping.device, e))?;
         Ok(mapping)
     }
 
@@ -159,7 +163,9 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
 /// - `EINVAL`: the node does not start and end at pages, or is read-only and stores are wanted.
 /// - `EOPNOTSUPP`: MAP_SYNC, and the region makes nothing durable by itself.
 /// - `EOVERFLOW`: the end cannot be counted.
-/// - `EBUSY`: somebody else holds the device, or did, and is still writing to its page cache.
+/// - `EBUSY`: somebody else holds the device, the disk or a partition of it, or did, and is still
+///   writing to its page cache.
+/// - `EIO`: what is in the page cache could not be written.
 pub(crate) fn map<const FS_DAX: bool>(
     device: ArcBorrow<'_, Device>,
     node: Node<'_>,
@@ -209,6 +215,30 @@ fn refuse(device: &Device, why: &str, error: Error) -> Error {
         pr_notice!("{}: not mapped: {}\n", device.name(), why);
     }
     error
+}
+
+/// The same for what could not be claimed though the node itself is not held.
+#[cold]
+fn refuse_claim(device: &Device, error: Error) -> Error {
+    let why = if error == EBUSY {
+        "somebody has the disk or a partition of it: pmem-dax status tells who"
+    } else {
+        "it was removed"
+    };
+
+    refuse(device, why, error)
+}
+
+/// The same for what is in the page cache and stays there.
+#[cold]
+fn refuse_caches(device: &Device, error: Error) -> Error {
+    let why = if error == EBUSY {
+        "a page of its page cache is in use: try again"
+    } else {
+        "what is in its page cache could not be written"
+    };
+
+    refuse(device, why, error)
 }
 
 /// Finds an address at which large pages fit, unless the caller named one.
