@@ -33,7 +33,8 @@ const MOST_SECTORS: u64 = 1 << 30;
 
 /// The bad sectors of a disk.
 ///
-/// All methods may be called at any time, from any context: the C code has a seqlock inside.
+/// All methods may be called at any time, from any context, but `clear` only with interrupts on: the C
+/// code has a seqlock inside.
 ///
 /// # Invariants
 ///
@@ -63,8 +64,10 @@ impl Badblocks {
         try_pin_init!(Self {
             file: AtomicPtr::new(ptr::null_mut()),
             list <- Opaque::try_ffi_init(|list: *mut bindings::badblocks| {
-                // SAFETY: `list` is valid for writes; block/badblocks.c: __badblocks_init sets
-                // every field but `dev`, which only devm_init_badblocks uses.
+                // SAFETY: `list` is valid for writes.
+                unsafe { list.write_bytes(0, 1) };
+                // SAFETY: As above. What block/badblocks.c: __badblocks_init does not set, it takes
+                // for zeroed.
                 to_result(unsafe { bindings::badblocks_init(list, 1) })
             }),
         })
