@@ -589,7 +589,7 @@ impl<T: Operations> Device<T> {
     }
 
     /// Writes to memory that may be bad. Returns the bytes written, none if the memory stays bad or
-    /// some of a page of it would be written only.
+    /// a bad sector would be written in part.
     ///
     /// # Safety
     ///

@@ -42,8 +42,8 @@ impl Arguments {
 /// It only looks: it does not redirect the call (no FTRACE_OPS_FL_IPMODIFY), so it gets along with
 /// live patches and tracers of the same function.
 pub(crate) trait Entry: Sync + 'static {
-    /// Called with preemption off, on every CPU at once; recursion is caught by ftrace. May not
-    /// sleep.
+    /// Called on every CPU at once. May not sleep, nor come to the function that is hooked: ftrace
+    /// catches no recursion.
     fn entered(&self, arguments: &Arguments);
 }
 

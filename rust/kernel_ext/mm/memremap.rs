@@ -507,8 +507,9 @@ impl PageMap {
     fn is_used(&self, pfn: Pfn) -> bool {
         // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
         let folio = unsafe { bindings::pfn_to_page(pfn.0) }.cast::<bindings::folio>();
-        // SAFETY: As above. A page that is not the head of a folio has the same fields, and a
-        // mapping that is not null (linux/page-flags.h: TAIL_MAPPING). Others change them.
+        // SAFETY: As above. A page that is not the head of a folio has the same fields, and all but
+        // the first of them a mapping that is not null (mm/internal.h: prep_compound_tail). Others
+        // change them.
         let (mapping, share) = unsafe {
             let fields = &raw const (*folio).__bindgen_anon_1.__bindgen_anon_1;
 
