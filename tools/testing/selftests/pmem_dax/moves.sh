@@ -101,6 +101,8 @@ test_all() {
 	expect nd_pmem "$(driver_of namespace2.0)" driver
 	expect all "$(claims)" claims
 	expect pmem_dax "$(driver_of namespace0.0)" "driver of another one"
+	tool 0 list
+	said "namespace0.0 .* pmem_dax *pmem[0-9]* *all *no"
 }
 
 test_wrong_arguments() {
