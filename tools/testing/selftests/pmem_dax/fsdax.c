@@ -367,6 +367,7 @@ TEST_F(node, partitions)
 	EXPECT_EQ(BUS_ADRERR, bus_code(map + 64 * SZ_1M, true));
 	EXPECT_EQ(-1, mount(second, "/mnt", "ext4", 0, "dax=always"));
 	EXPECT_EQ(EBUSY, errno);
+	EXPECT_EQ(0, map_errno(self->fd, PROT_READ, MAP_SHARED, 0));
 	ASSERT_EQ(0, munmap(map, 65 * SZ_1M));
 	ASSERT_EQ(0, mount(second, "/mnt", "ext4", 0, "dax=always"));
 	EXPECT_EQ(EBUSY, map_errno(fd, PROT_READ, MAP_SHARED, 0));

@@ -345,7 +345,7 @@ TEST_F(poison, large_pages)
 	EXPECT_EQ(LENGTH, huge_bytes(map, LENGTH));
 }
 
-/* Who waits for changes of the list is told of each. */
+/* Who waits for changes of the list is told of each that the driver makes. */
 TEST_F(poison, polled)
 {
 	struct pollfd list = { .fd = bad_blocks(O_RDONLY), .events = POLLPRI };
