@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Guests of a real KVM for the tests named guest_*: QEMU with the running kernel, and
+# Guests of a real KVM for the tests named guest_*: QEMU with a stock kernel, and
 # in it a shell that takes commands from here. What is known of a guest is in the
 # files of a directory, so that each test, which is a shell of its own, can go on
 # with a guest that an earlier one started:
@@ -37,18 +37,31 @@ have_kvm() {
 	fi
 }
 
-# guest_kernel: the running one, with its modules.
+# guest_release: the guests' kernel: the running one, or the first that has an image. A debug
+# kernel has none, takes minutes to boot in an emulated machine, and it is the host that it is for.
+guest_release() {
+	local release
+
+	for release in "$(uname -r)" $(ls /usr/lib/modules); do
+		if guest_kernel "$release" >/dev/null; then
+			echo "$release"
+			return
+		fi
+	done
+	echo "no kernel has an image in /usr/lib/modules or /boot" >&2
+	return 1
+}
+
+# guest_kernel RELEASE: its image.
 guest_kernel() {
 	local file
 
-	for file in "/usr/lib/modules/$(uname -r)/vmlinuz" "/boot/vmlinuz-$(uname -r)" \
-		/build/debug/vmlinuz; do
+	for file in "/usr/lib/modules/$1/vmlinuz" "/boot/vmlinuz-$1"; do
 		if [ -e "$file" ]; then
 			echo "$file"
 			return
 		fi
 	done
-	echo "no image of the running kernel" >&2
 	return 1
 }
 
@@ -70,7 +83,7 @@ guest_initramfs() {
 		done
 	done
 	for module in $GUEST_MODULES; do
-		modprobe -i --show-depends "$module"
+		modprobe -S "$(guest_release)" -i --show-depends "$module"
 	done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r file; do
 		name=${file##*/}
 		name=${name%.xz}
@@ -132,7 +145,7 @@ guest_start() {
 		-m "$GUEST_RAM,slots=4,maxmem=16G" \
 		-object "memory-backend-memfd,id=ram,size=$GUEST_RAM" \
 		-nodefaults -no-user-config -display none -no-reboot \
-		-kernel "$(guest_kernel)" -initrd "$GUESTS/initramfs" \
+		-kernel "$(guest_kernel "$(guest_release)")" -initrd "$GUESTS/initramfs" \
 		-append "$GUEST_COMMAND_LINE ${GUEST_APPEND:-}" \
 		-serial "file:$dir/console" \
 		-chardev "pipe,id=port,path=$dir/port" -device virtio-serial \
