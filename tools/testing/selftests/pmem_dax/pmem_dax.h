@@ -376,14 +376,21 @@ static inline off_t differs(const void *buffer, size_t length, uint64_t seed, ui
 	return -1;
 }
 
-/* media_differs() - the same of what is on the media; @offset is that of the pattern's start */
+/*
+ * media_differs() - the same of what is on the media; @offset is that of the pattern's start; -2 if
+ * not all of it could be read
+ */
 static inline off_t media_differs(int fd, off_t offset, size_t length, uint64_t seed)
 {
 	char *buffer = aligned_alloc(SZ_4K, length);
-	off_t result = 0;
+	ssize_t n = buffer ? pread(fd, buffer, length, offset) : -1;
+	off_t result = -2;
 
-	if (buffer && pread(fd, buffer, length, offset) == length)
+	if (n == (ssize_t)length)
 		result = differs(buffer, length, seed, 0);
+	else
+		fprintf(stderr, "# read %zd of %zu bytes at %lld: %s\n", n, length,
+			(long long)offset, n < 0 ? strerror(errno) : "no error");
 	free(buffer);
 	return result;
 }
