@@ -30,7 +30,8 @@ pub fn fault_in_dest(to: &mut IovIterDest<'_>, bytes: usize) -> bool {
     unsafe { bindings::fault_in_iov_iter_writeable(to.as_raw(), bytes) < bytes }
 }
 
-/// Whether the next byte of a caller of read(2) is there, without waiting for it.
+/// Whether the next byte of a caller of read(2) is there, or could be brought: mm/gup.c
+/// (fault_in_safe_writeable) waits for it, whether page faults are off or not. It may be gone again.
 #[cold]
 pub fn has_dest(to: &mut IovIterDest<'_>) -> bool {
     without_page_faults(|| fault_in_dest(to, 1))
