@@ -30,7 +30,6 @@ use kernel_ext::{
     fs::io::{
         fault_in_dest,
         fault_in_source,
-        has_dest,
         Io, //
     },
     units::{
@@ -207,6 +206,16 @@ pub(crate) fn read(
     Ok(done)
 }
 
+/// What is brought of a caller's memory at a time. If it were all, it could be gone again before it is
+/// used.
+const AT_ONCE: usize = 1 << 20;
+
+const SECTOR_SIZE: usize = 1 << SECTOR_SHIFT;
+
+// The caller's page faults are not waited for while the device is kept, since he can have them take
+// for ever, and who unbinds the device would wait too. What was brought may be gone again, however
+// often: so one sector at least goes by way of the stack.
+
 /// Goes on with a read that stopped after `done` bytes of `range`: the caller's memory was not there, or
 /// the device's is bad, which nobody knew. Returns how many bytes are read then.
 ///
@@ -221,78 +230,44 @@ fn read_rest(
     mut done: usize,
     to: &mut IovIterDest<'_>,
 ) -> Result<usize> {
-    let mut tries = Tries::new();
-    let mut stopped = false;
-    let mut why = EFAULT;
+    let mut buffer = [0; SECTOR_SIZE];
+    let mut why = EIO;
+    // Whoever is told of machine checks lists what is bad.
+    let rest = |done| {
+        let good = device.dax.data().good_start(range);
+        good.from(range.start() + done as u64)
+    };
 
-    while tries.again(done) {
-        if !has_dest(to) {
-            if !fault_in_dest(to, range.len() as usize - done) {
-                break;
-            }
-            stopped = false;
-        } else if stopped {
-            // Both copies had where to go, so they were machine checks. A third can kill the machine.
-            why = EIO;
-            break;
-        } else {
-            // It may have come just now.
-            stopped = true;
-        }
+    while (done as u64) < range.len() {
         let Some(alive) = device.dax.enter() else {
-            why = EIO;
             break;
         };
-        // Whoever is told of machine checks lists what is bad.
-        let good = device.dax.data().good_start(range);
-        let rest = good.from(range.start() + done as u64);
+        let next = rest(done);
+        let next = next.before(next.start() + buffer.len() as u64);
+        let bytes = &mut buffer[..next.len() as usize];
+        let read = alive.memory().read(next.start(), bytes)?;
 
-        if rest.is_empty() {
-            why = EIO;
+        drop(alive);
+        let copied = to.copy_to_iter(&bytes[..read]);
+        done += copied;
+        if copied < read {
+            why = EFAULT;
             break;
         }
-        let more = alive.memory().try_read_iter(rest, to)?;
-        done += more;
-        if more as u64 == rest.len() {
+        // The copy to the stack, which is always there, was a machine check. One more can kill the
+        // machine.
+        if read < bytes.len() || bytes.is_empty() {
             break;
         }
-        stopped &= more == 0;
+        fault_in_dest(to, AT_ONCE.min(range.len() as usize - done));
+        if let Some(alive) = device.dax.enter() {
+            done += alive.memory().try_read_iter(rest(done), to)?;
+        }
     }
     if done == 0 {
         return Err(why);
     }
     Ok(done)
-}
-
-/// How long to go on with a copy that ended where the memory of the caller was not there.
-///
-/// Its page faults are not waited for while the memory of the device is kept, since the caller can
-/// have them take for ever, and who unbinds the device would wait too.
-struct Tries {
-    done: usize,
-    left: u32,
-}
-
-impl Tries {
-    /// Memory that was brought may be gone before it is used, but not time and again.
-    const WITHOUT_PROGRESS: u32 = 8;
-
-    fn new() -> Self {
-        Self {
-            done: 0,
-            left: Self::WITHOUT_PROGRESS,
-        }
-    }
-
-    /// Whether to try again, with `done` bytes copied in all.
-    fn again(&mut self, done: usize) -> bool {
-        if done > self.done {
-            self.left = Self::WITHOUT_PROGRESS;
-        }
-        self.done = done;
-        self.left = self.left.saturating_sub(1);
-        self.left > 0
-    }
 }
 
 /// write(2) and its relatives. A write that covers bad memory heals it.
@@ -353,7 +328,7 @@ pub(crate) fn write(
 
     drop(alive);
     if (done as u64) < range.len() {
-        done = write_rest(device, range, done, from);
+        done = write_rest(device, range, done, from)?;
     }
     if let Some(accounting) = &mut accounting {
         accounting.transferred(done);
@@ -365,9 +340,6 @@ pub(crate) fn write(
             "{}: the page cache could not be dropped after a write\n",
             device.name()
         );
-    }
-    if done == 0 {
-        return Err(EFAULT);
     }
     io.advance(done);
     io.sync_written(done)
@@ -390,7 +362,11 @@ fn supplied(media: &Media, range: ByteRange, from: &mut IovIterSource<'_>) -> By
 }
 
 /// Goes on with a write that stopped after `done` bytes of `range`, as the caller's memory was not
-/// there. Returns how many bytes are written then; why not all the next call is told, as with a file.
+/// there. Returns how many bytes are written then.
+///
+/// # Errors
+///
+/// If there are none: `EFAULT` for the caller's memory, `EIO` for the device's.
 #[cold]
 #[inline(never)]
 fn write_rest(
@@ -398,30 +374,50 @@ fn write_rest(
     range: ByteRange,
     mut done: usize,
     from: &mut IovIterSource<'_>,
-) -> usize {
-    let mut tries = Tries::new();
-
+) -> Result<usize> {
     let media = device.dax.data();
+    let mut buffer = [0; SECTOR_SIZE];
+    let mut why = EIO;
+    let rest = |done, most: usize| {
+        let rest = range.from(range.start() + done as u64);
+        // Bad memory is healed by sectors.
+        rest.before((rest.start() + most as u64) >> SECTOR_SHIFT << SECTOR_SHIFT)
+    };
 
-    while tries.again(done) {
-        let rest = supplied(media, range.from(range.start() + done as u64), from);
+    while (done as u64) < range.len() {
+        let next = rest(done, SECTOR_SIZE);
+        let bytes = &mut buffer[..next.len() as usize];
+        let supply = from.copy_from_iter(bytes);
 
-        if rest.is_empty() {
+        if supply > 0 {
+            let next = next.before(next.start() + supply as u64);
+            let Some(alive) = device.dax.enter() else {
+                break;
+            };
+            let Ok(more) = media.write(&alive, next, |memory| {
+                memory.write(next.start(), &bytes[..supply])
+            }) else {
+                break;
+            };
+            done += more;
+        }
+        if supply < bytes.len() {
+            why = EFAULT;
             break;
         }
+        let next = supplied(media, rest(done, AT_ONCE), from);
         let Some(alive) = device.dax.enter() else {
             break;
         };
-
-        match media.write(&alive, rest, |memory| memory.try_write_iter(rest, from)) {
-            Ok(more) => done += more,
-            Err(_) => break,
-        }
-        if done as u64 >= range.len() {
+        let Ok(more) = media.write(&alive, next, |memory| memory.try_write_iter(next, from)) else {
             break;
-        }
+        };
+        done += more;
     }
-    done
+    if done == 0 {
+        return Err(why);
+    }
+    Ok(done)
 }
 
 /// Writes to the page cache, unless the device is mapped.

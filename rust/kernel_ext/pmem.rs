@@ -112,6 +112,21 @@ impl Memory<'_> {
         })
     }
 
+    /// Copies from `offset` to `to`. Returns the bytes copied: fewer only if the memory is bad.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` behind the end.
+    pub fn read(&self, offset: u64, to: &mut [u8]) -> Result<usize> {
+        let (from, len) = self.at(ByteRange::new(offset, to.len() as u64).ok_or(EIO)?)?;
+        let wanted = c_uint::try_from(len)?;
+        // SAFETY: Both have `len` bytes; for the copy see above.
+        let left =
+            unsafe { bindings::copy_mc_to_kernel(to.as_mut_ptr().cast(), from.cast(), wanted) };
+
+        Ok(len - left as usize)
+    }
+
     /// Copies `range` to a caller of read(2). Returns the bytes copied: fewer if the device's memory
     /// is bad, or the caller's not there now. For that it does not wait, which may take for ever: see
     /// [`fault_in_dest`](crate::fs::io::fault_in_dest).
@@ -127,6 +142,20 @@ impl Memory<'_> {
             // SAFETY: `from` has `len` bytes; the copy survives a machine check in it.
             unsafe { bindings::_copy_mc_to_iter(from.cast(), len, to.as_raw()) }
         }))
+    }
+
+    /// Copies `from` to `offset`, around the CPU caches. Returns the bytes copied: all. Durable after a
+    /// flush of the region.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` behind the end.
+    pub fn write(&self, offset: u64, from: &[u8]) -> Result<usize> {
+        let (to, len) = self.at(ByteRange::new(offset, from.len() as u64).ok_or(EIO)?)?;
+
+        // SAFETY: Both have `len` bytes.
+        unsafe { bindings::memcpy_flushcache(to.cast(), from.as_ptr().cast(), len) };
+        Ok(len)
     }
 
     /// Copies from a caller of write(2) to `range`, around the CPU caches. Returns the bytes
@@ -175,16 +204,13 @@ impl Memory<'_> {
     /// `EIO` behind the end.
     pub fn write_zeroes(&self, range: ByteRange) -> Result<usize> {
         static ZEROES: [u8; PAGE_SIZE as usize] = [0; PAGE_SIZE as usize];
-        let (mut to, len) = self.at(range)?;
-        let mut left = len;
+        let len = self.at(range)?.1;
+        let mut done = 0;
 
-        while left > 0 {
-            let part = left.min(ZEROES.len());
+        while done < len {
+            let part = (len - done).min(ZEROES.len());
 
-            // SAFETY: `to` has `left` bytes.
-            unsafe { bindings::memcpy_flushcache(to.cast(), ZEROES.as_ptr().cast(), part) };
-            to = to.wrapping_add(part);
-            left -= part;
+            done += self.write(range.start() + done as u64, &ZEROES[..part])?;
         }
         Ok(len)
     }

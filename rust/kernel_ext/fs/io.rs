@@ -20,21 +20,14 @@ use kernel::{
     prelude::*, //
 };
 
-/// Waits for the memory of a caller of read(2). Returns whether any of the next `bytes` are there now;
-/// they may be gone again. May sleep for ever, if the caller has it so, but can be killed.
+/// Waits for the next `bytes` of the memory of a caller of read(2). What is there then may be gone again.
+/// May sleep for ever, if the caller has it so, but can be killed.
 ///
 /// C: `fault_in_iov_iter_writeable`.
 #[cold]
-pub fn fault_in_dest(to: &mut IovIterDest<'_>, bytes: usize) -> bool {
+pub fn fault_in_dest(to: &mut IovIterDest<'_>, bytes: usize) {
     // SAFETY: The iterator is valid, and only looked at.
-    unsafe { bindings::fault_in_iov_iter_writeable(to.as_raw(), bytes) < bytes }
-}
-
-/// Whether the next byte of a caller of read(2) is there, or could be brought: mm/gup.c
-/// (fault_in_safe_writeable) waits for it, whether page faults are off or not. It may be gone again.
-#[cold]
-pub fn has_dest(to: &mut IovIterDest<'_>) -> bool {
-    without_page_faults(|| fault_in_dest(to, 1))
+    unsafe { bindings::fault_in_iov_iter_writeable(to.as_raw(), bytes) };
 }
 
 /// Waits for the memory of a caller of write(2), as [`fault_in_dest`]. Returns how many of the next

@@ -393,4 +393,50 @@ TEST_F(coherence, several_threads)
 	}
 }
 
+/* Each turn can come to a huge page that is cleared. */
+#define TAKEN	(SZ_1M / 4)
+
+struct taken {
+	char *memory;
+	bool stop;
+};
+
+static void *take_away(void *data)
+{
+	struct taken *taken = data;
+
+	while (!__atomic_load_n(&taken->stop, __ATOMIC_SEQ_CST))
+		madvise(taken->memory, TAKEN, MADV_DONTNEED);
+	return NULL;
+}
+
+/* other_bytes() - how many of @bytes are neither those of @wanted nor of memory taken away */
+static size_t other_bytes(const char *bytes, const char *wanted)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < TAKEN; i++)
+		count += bytes[i] && bytes[i] != wanted[i];
+	return count;
+}
+
+/* What the kernel does to a caller's memory at any time is no reason to read or write less. */
+TEST_F(coherence, memory_taken_away)
+{
+	struct taken taken = { .memory = self->buffer };
+	pthread_t thread;
+	int i;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, take_away, &taken));
+	for (i = 0; i < 10; i++) {
+		EXPECT_EQ(TAKEN, pread(self->fd, self->buffer, TAKEN, 0));
+		EXPECT_EQ(0, other_bytes(self->buffer, self->copy));
+		EXPECT_EQ(TAKEN, pwrite(self->fd, self->buffer, TAKEN, 0));
+		EXPECT_EQ(0, other_bytes(self->map, self->copy));
+		memcpy(self->map, self->copy, TAKEN);
+	}
+	__atomic_store_n(&taken.stop, true, __ATOMIC_SEQ_CST);
+	pthread_join(thread, NULL);
+}
+
 PMEM_DAX_MAIN("namespace0.0")

@@ -23,6 +23,8 @@
 static struct error_injection_entry functions[]
 __used __section("_error_injection_whitelist") = {
 #include "functions.h"
+	/* One byte is left. */
+	FUNCTION(copy_mc_to_kernel, TRUE),
 };
 
 MODULE_DESCRIPTION("Lets fail_function have functions that pmem_dax calls");

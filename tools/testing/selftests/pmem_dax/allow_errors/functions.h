@@ -6,7 +6,8 @@
  *
  * Not here: what cannot fail; what fails as another one here does, which it calls; what is called
  * for a namespace with an info block only; bios (fail_make_request); and copy_mc_to_kernel(), as
- * what it cannot read is bad memory from then on (the selftest "machine_check").
+ * what it cannot read is bad memory from then on, that of a process too which is copied on write
+ * (see the selftests "machine_checks" and "machine_check").
  */
 
 /* module */
