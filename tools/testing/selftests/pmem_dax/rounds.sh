@@ -31,7 +31,9 @@ unaccounted() {
 
 # counts: all that may grow, one a line. Objects in use of each cache; what waits for RCU
 # counts as used until a cache is shrunk. Ranges of the kernel's addresses are given back
-# some time, or when a module is loaded (mm/vmalloc.c: vm_unmap_aliases).
+# some time, or when a module is loaded (mm/vmalloc.c: vm_unmap_aliases). A debug kernel
+# keeps a record of each "struct slab" that was ever freed by RCU, so to shrink a cache makes
+# more of those (lib/debugobjects.c; mm/slub.c: free_slab).
 counts() {
 	local cache
 
@@ -45,7 +47,7 @@ counts() {
 	for cache in /sys/kernel/slab/*/shrink; do
 		[ -L "${cache%/shrink}" ] || echo 1 >"$cache"
 	done
-	awk 'NR > 2 { print $1, $2 }' /proc/slabinfo
+	awk 'NR > 2 && $1 != "debug_objects_cache" { print $1, $2 }' /proc/slabinfo
 	awk '$1 ~ /^(nr_mapped|nr_file_pages|nr_page_table_pages|nr_memmap_pages|nr_memmap_boot_pages)$/' \
 		/proc/vmstat
 	awk '$1 ~ /^(VmallocUsed|Percpu):/ { print $1, $2 / 4 }' /proc/meminfo
