@@ -11,6 +11,8 @@
 
 #include "pmem_dax.h"
 
+#define NAMESPACE "namespace0.0"
+
 FIXTURE(page_cache) {
 	char *buffer;
 	int fd;
@@ -199,8 +201,7 @@ TEST_F(page_cache, writer_under_way)
 	ASSERT_EQ(1, read(sockets[0], &told, 1));
 
 	/* Who maps it is not to wait for ever. */
-	EXPECT_EQ(MAP_FAILED, map_shared(holder, SZ_4K, SZ_2M));
-	EXPECT_EQ(EBUSY, errno);
+	EXPECT_TRUE(is_refused(holder, EBUSY, "somebody is writing to its page cache"));
 	ASSERT_EQ(1, write(sockets[0], &told, 1));
 	map = map_shared(holder, SZ_4K, SZ_2M);
 	ASSERT_NE(MAP_FAILED, map);
@@ -214,6 +215,25 @@ TEST_F(page_cache, writer_under_way)
 	munmap(map, SZ_4K);
 	close(sockets[0]);
 	close(holder);
+}
+
+/* The hardware cannot make it good; the list is made anew when the device is bound. */
+TEST_F(page_cache, not_written)
+{
+	int holder = open(node, O_RDWR | O_EXCL | O_CLOEXEC);
+	char path[80];
+
+	ASSERT_LE(0, holder);
+	snprintf(path, sizeof(path), "/sys/class/block/%s/badblocks", node + strlen("/dev/"));
+	ASSERT_EQ(0, write_line(path, "4136 8\n"));
+	memset(self->buffer, 'd', SZ_4K);
+	ASSERT_EQ(SZ_4K, pwrite(self->fd, self->buffer, SZ_4K, 4136 * 512));
+	EXPECT_TRUE(is_refused(holder, EIO, "what is in its page cache could not be written"));
+	/* Who asks again knows. */
+	EXPECT_EQ(0, map_errno(holder, PROT_READ, MAP_SHARED, 0));
+	close(holder);
+	EXPECT_EQ(0, write_line("/sys/bus/nd/drivers/pmem_dax/unbind", NAMESPACE));
+	EXPECT_EQ(0, write_line("/sys/bus/nd/drivers/pmem_dax/bind", NAMESPACE));
 }
 
 #define MANY (16 * SZ_4K)
@@ -406,4 +426,4 @@ TEST_F(page_cache, file_system_stored)
 	close(file);
 }
 
-PMEM_DAX_MAIN("namespace0.0")
+PMEM_DAX_MAIN(NAMESPACE)

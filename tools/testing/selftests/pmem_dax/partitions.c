@@ -203,22 +203,6 @@ TEST_F(partitions, not_of_pages)
 	}
 }
 
-/* is_refused() - mmap(2) is EBUSY and the log has the reason, within the limit for lines */
-static bool is_refused(int fd, const char *why)
-{
-	int i;
-
-	shell("dmesg -C");
-	for (i = 0; i < 100; i++) {
-		if (map_errno(fd, PROT_READ, MAP_SHARED, 0) != EBUSY)
-			return false;
-		if (!shell("dmesg | grep -q 'not mapped: %s'", why))
-			return true;
-		usleep(100000);
-	}
-	return false;
-}
-
 /* The whole disk and a partition are not mapped at once; two partitions are. */
 TEST_F(partitions, claims)
 {
@@ -229,7 +213,7 @@ TEST_F(partitions, claims)
 	ASSERT_LE(0, second);
 	map = map_shared(first, SZ_1M, 0);
 	ASSERT_NE(MAP_FAILED, map);
-	EXPECT_TRUE(is_refused(self->fd, "somebody has the disk or a partition"));
+	EXPECT_TRUE(is_refused(self->fd, EBUSY, "somebody has the disk or a partition"));
 	EXPECT_EQ(0, map_errno(second, PROT_READ, MAP_SHARED, 0));
 	EXPECT_EQ(0, map_errno(first, PROT_READ, MAP_SHARED, 0));
 	EXPECT_EQ(-1, open(node, O_RDWR | O_EXCL));
@@ -242,14 +226,14 @@ TEST_F(partitions, claims)
 	snprintf(path, sizeof(path), "%sp2", node);
 	exclusive = open(path, O_RDWR | O_EXCL);
 	EXPECT_LE(0, exclusive);
-	EXPECT_TRUE(is_refused(second, "somebody holds it"));
+	EXPECT_TRUE(is_refused(second, EBUSY, "somebody holds it"));
 	EXPECT_EQ(0, map_errno(first, PROT_READ, MAP_SHARED, 0));
 	close(exclusive);
 	munmap(map, SZ_1M);
 
 	map = map_shared(self->fd, SZ_1M, 0);
 	ASSERT_NE(MAP_FAILED, map);
-	EXPECT_TRUE(is_refused(first, "somebody has the disk or a partition"));
+	EXPECT_TRUE(is_refused(first, EBUSY, "somebody has the disk or a partition"));
 	EXPECT_EQ(-1, open(path, O_RDWR | O_EXCL));
 	EXPECT_EQ(EBUSY, errno);
 	EXPECT_NE(0, shell("mkfs.ext4 -q -F %s 2>/dev/null", path));

@@ -225,6 +225,25 @@ static inline int map_errno(int fd, int prot, int flags, off_t offset)
 	return 0;
 }
 
+/*
+ * is_refused() - whether mmap(2) fails with @error, each time until the log has the reason, which
+ * is within the limit for lines
+ */
+static inline bool is_refused(int fd, int error, const char *why)
+{
+	int i;
+
+	shell("dmesg -C");
+	for (i = 0; i < 100; i++) {
+		if (map_errno(fd, PROT_READ, MAP_SHARED, 0) != error)
+			return false;
+		if (!shell("dmesg | grep -q 'not mapped: %s'", why))
+			return true;
+		usleep(100000);
+	}
+	return false;
+}
+
 /* map_skewed() - map at an address @skew bytes above a 2M boundary */
 static inline char *map_skewed(int fd, size_t length, off_t offset, size_t skew, int prot,
 			       int flags)
