@@ -71,6 +71,21 @@ unload_all() {
 	done
 }
 
+# settle: have the kernel free what it keeps of objects. What the first one frees is there
+# for the second one some time later. What waits for RCU counts as used until a cache is
+# shrunk, and so does what a CPU keeps for itself.
+settle() {
+	local cache
+
+	for cache in 1 2; do
+		echo 3 >/proc/sys/vm/drop_caches
+		sleep 0.5
+	done
+	for cache in /sys/kernel/slab/*/shrink; do
+		[ -L "${cache%/shrink}" ] || echo 1 >"$cache"
+	done
+}
+
 # take NAMESPACE[:SETTING]...: with pmem_dax, and nobody else has any. Tells the
 # nodes.
 take() {

@@ -29,24 +29,14 @@ unaccounted() {
 		END { print kb / 4 }' /proc/meminfo /proc/zoneinfo
 }
 
-# counts: all that may grow, one a line. Objects in use of each cache; what waits for RCU
-# counts as used until a cache is shrunk. Ranges of the kernel's addresses are given back
-# some time, or when a module is loaded (mm/vmalloc.c: vm_unmap_aliases). A debug kernel
-# keeps a record of each "struct slab" that was ever freed by RCU, so to shrink a cache makes
-# more of those (lib/debugobjects.c; mm/slub.c: free_slab).
+# counts: all that may grow, one a line. Objects in use of each cache. Ranges of the
+# kernel's addresses are given back some time, or when a module is loaded (mm/vmalloc.c:
+# vm_unmap_aliases). A debug kernel keeps a record of each "struct slab" that was ever freed by
+# RCU, so to shrink a cache makes more of those (lib/debugobjects.c; mm/slub.c: free_slab).
 counts() {
-	local cache
-
 	modprobe loop
 	rmmod loop
-	# What the first one frees is there for the second one some time later.
-	for cache in 1 2; do
-		echo 3 >/proc/sys/vm/drop_caches
-		sleep 0.5
-	done
-	for cache in /sys/kernel/slab/*/shrink; do
-		[ -L "${cache%/shrink}" ] || echo 1 >"$cache"
-	done
+	settle
 	awk 'NR > 2 && $1 != "debug_objects_cache" { print $1, $2 }' /proc/slabinfo
 	awk '$1 ~ /^(nr_mapped|nr_file_pages|nr_page_table_pages|nr_memmap_pages|nr_memmap_boot_pages)$/' \
 		/proc/vmstat
