@@ -12,7 +12,6 @@
 #include "pmem_dax.h"
 
 #define NAMESPACE	"namespace0.0"
-#define DRIVER		"/sys/bus/nd/drivers/pmem_dax/"
 #define LENGTH		(8 * SZ_2M)
 #define NOBODY		65534
 #define ATTACKERS	3

@@ -31,7 +31,6 @@
 #include "pmem_dax.h"
 
 #define NAMESPACE	"namespace2.0"
-#define DRIVER		"/sys/bus/nd/drivers/pmem_dax/"
 
 #define PROCESSES	8
 #define STEPS		80		/* in a round */

@@ -16,7 +16,6 @@
 #include "pmem_dax.h"
 
 #define NAMESPACE	"namespace2.0"
-#define DRIVER		"/sys/bus/nd/drivers/pmem_dax/"
 #define LENGTH		(2 * SZ_2M)
 
 /* More than any call has. */

@@ -220,9 +220,9 @@ TEST(last_close)
 TEST(unbind)
 {
 	ASSERT_EQ(0, shell("dmesg -C"));
-	EXPECT_EQ(0, shell("echo namespace5.0 >/sys/bus/nd/drivers/pmem_dax/unbind"));
+	EXPECT_EQ(0, write_line(DRIVER "unbind", "namespace5.0"));
 	EXPECT_EQ(0, shell("dmesg | grep -q \"the last flush failed\""));
-	EXPECT_EQ(0, shell("echo namespace5.0 >/sys/bus/nd/drivers/pmem_dax/bind"));
+	EXPECT_EQ(0, write_line(DRIVER "bind", "namespace5.0"));
 }
 
 PMEM_DAX_MAIN_WITH("region5", "namespace5.0")

@@ -159,7 +159,7 @@ static void *unbind_it(void *arg)
 {
 	struct unbinding *unbinding = arg;
 
-	unbinding->result = write_line("/sys/bus/nd/drivers/pmem_dax/unbind", NAMESPACE);
+	unbinding->result = write_line(DRIVER "unbind", NAMESPACE);
 	__atomic_store_n(&unbinding->done, true, __ATOMIC_RELEASE);
 	return NULL;
 }
@@ -397,7 +397,7 @@ TEST_F(node, private_copies)
 TEST_F(node, unbind)
 {
 	memset(self->map, 5, LENGTH);
-	ASSERT_EQ(0, write_line("/sys/bus/nd/drivers/pmem_dax/unbind", NAMESPACE));
+	ASSERT_EQ(0, write_line(DRIVER "unbind", NAMESPACE));
 	EXPECT_EQ(BUS_ADRERR, bus_code(self->map, false));
 	EXPECT_EQ(0, munmap(self->map, LENGTH));
 	ASSERT_EQ(0, close(self->fd));

@@ -15,7 +15,6 @@
 
 #define NAMESPACE	"namespace2.0"
 #define DEVICE		"/sys/bus/nd/devices/" NAMESPACE
-#define DRIVER		"/sys/bus/nd/drivers/pmem_dax/"
 #define REGIONS		"/sys/bus/nd/drivers/nd_region/"
 
 #ifdef PMEM_DAX_TIMEOUT

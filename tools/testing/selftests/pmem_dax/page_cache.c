@@ -232,8 +232,8 @@ TEST_F(page_cache, not_written)
 	/* Who asks again knows. */
 	EXPECT_EQ(0, map_errno(holder, PROT_READ, MAP_SHARED, 0));
 	close(holder);
-	EXPECT_EQ(0, write_line("/sys/bus/nd/drivers/pmem_dax/unbind", NAMESPACE));
-	EXPECT_EQ(0, write_line("/sys/bus/nd/drivers/pmem_dax/bind", NAMESPACE));
+	EXPECT_EQ(0, write_line(DRIVER "unbind", NAMESPACE));
+	EXPECT_EQ(0, write_line(DRIVER "bind", NAMESPACE));
 }
 
 #define MANY (16 * SZ_4K)

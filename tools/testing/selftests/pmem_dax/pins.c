@@ -258,7 +258,7 @@ TEST_F(unbind, waits)
 	if (pid == 0) {
 		io_uring_queue_exit(&huge);
 		io_uring_queue_exit(&small);
-		_exit(shell("echo " NAMESPACE " >/sys/bus/nd/drivers/pmem_dax/unbind"));
+		_exit(!!write_line(DRIVER "unbind", NAMESPACE));
 	}
 	usleep(1000000);
 	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));

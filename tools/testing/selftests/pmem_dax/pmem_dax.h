@@ -42,6 +42,9 @@
 #define SZ_1M	0x100000UL
 #define SZ_2M	0x200000UL
 
+/* Where namespaces are bound, unbound and claimed. */
+#define DRIVER	"/sys/bus/nd/drivers/pmem_dax/"
+
 /* The node of the first namespace that the test program asked for. */
 static char node[64];
 

@@ -7,7 +7,6 @@
 
 #define INSTANCE	"/sys/kernel/tracing/instances/pmem_dax_trace/"
 #define EVENTS		INSTANCE "events/pmem_dax/"
-#define DRIVER		"/sys/bus/nd/drivers/pmem_dax/"
 
 /* This kind of memory believes that whatever is written becomes good. */
 #define LEGACY_NODE	"/dev/pmem2"

@@ -29,12 +29,12 @@ static int tell(const char *path)
 
 static int unbind_it(void)
 {
-	return tell("/sys/bus/nd/drivers/pmem_dax/unbind");
+	return tell(DRIVER "unbind");
 }
 
 static int bind_it(void)
 {
-	return tell("/sys/bus/nd/drivers/pmem_dax/bind");
+	return tell(DRIVER "bind");
 }
 
 FIXTURE_SETUP(unbind_mapped)
