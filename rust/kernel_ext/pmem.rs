@@ -120,7 +120,8 @@ impl Memory<'_> {
     pub fn read(&self, offset: u64, to: &mut [u8]) -> Result<usize> {
         let (from, len) = self.at(ByteRange::new(offset, to.len() as u64).ok_or(EIO)?)?;
         let wanted = c_uint::try_from(len)?;
-        // SAFETY: Both have `len` bytes; for the copy see above.
+        // SAFETY: Both have `len` bytes. The copy survives a machine check in `from`
+        // (arch/x86/lib/copy_mc.c), and returns how much is left then.
         let left =
             unsafe { bindings::copy_mc_to_kernel(to.as_mut_ptr().cast(), from.cast(), wanted) };
 
