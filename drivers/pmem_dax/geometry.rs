@@ -12,7 +12,7 @@ use kernel_ext::units::{
     Sector,
     PAGE_SHIFT,
     PAGE_SIZE,
-    SECTOR_SHIFT, //
+    SECTOR_SIZE, //
 };
 
 /// The bytes that one entry of the page middle directory maps.
@@ -177,7 +177,6 @@ pub(crate) fn transfer(
 
 /// The sectors that lie wholly in `range`.
 pub(crate) fn whole_sectors(range: ByteRange) -> ByteRange {
-    const SECTOR_SIZE: u64 = 1 << SECTOR_SHIFT;
     let end = range.end() / SECTOR_SIZE * SECTOR_SIZE;
 
     match range.start().checked_next_multiple_of(SECTOR_SIZE) {

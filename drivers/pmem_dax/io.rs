@@ -35,7 +35,8 @@ use kernel_ext::{
     units::{
         ByteRange,
         Sector,
-        SECTOR_SHIFT, //
+        SECTOR_SHIFT,
+        SECTOR_SIZE, //
     },
 };
 
@@ -210,8 +211,6 @@ pub(crate) fn read(
 /// used.
 const AT_ONCE: usize = 1 << 20;
 
-const SECTOR_SIZE: usize = 1 << SECTOR_SHIFT;
-
 // The caller's page faults are not waited for while the device is kept, since he can have them take
 // for ever, and who unbinds the device would wait too. What was brought may be gone again, however
 // often: so one sector at least goes by way of the stack.
@@ -230,7 +229,7 @@ fn read_rest(
     mut done: usize,
     to: &mut IovIterDest<'_>,
 ) -> Result<usize> {
-    let mut buffer = [0; SECTOR_SIZE];
+    let mut buffer = [0; SECTOR_SIZE as usize];
     let mut why = EIO;
     // Whoever is told of machine checks lists what is bad.
     let rest = |done| {
@@ -376,12 +375,12 @@ fn write_rest(
     from: &mut IovIterSource<'_>,
 ) -> Result<usize> {
     let media = device.dax.data();
-    let mut buffer = [0; SECTOR_SIZE];
+    let mut buffer = [0; SECTOR_SIZE as usize];
     let mut why = EIO;
-    let rest = |done, most: usize| {
+    let rest = |done, most: u64| {
         let rest = range.from(range.start() + done as u64);
         // Bad memory is healed by sectors.
-        rest.before((rest.start() + most as u64) >> SECTOR_SHIFT << SECTOR_SHIFT)
+        rest.before((rest.start() + most) >> SECTOR_SHIFT << SECTOR_SHIFT)
     };
 
     while (done as u64) < range.len() {
@@ -405,7 +404,7 @@ fn write_rest(
             why = EFAULT;
             break;
         }
-        let next = supplied(media, rest(done, AT_ONCE), from);
+        let next = supplied(media, rest(done, AT_ONCE as u64), from);
         let Some(alive) = device.dax.enter() else {
             break;
         };

@@ -16,7 +16,8 @@ use crate::{
     ratelimit::RateLimit,
     units::{
         ByteRange,
-        Sector, //
+        Sector,
+        SECTOR_SIZE, //
     }, //
 };
 use kernel::{
@@ -31,8 +32,6 @@ macro_rules! expect {
         kernel::kunit_assert!("kernel_ext", c"rust/kernel_ext/tests.rs", 0, $condition)
     };
 }
-
-const SECTOR_SIZE: u64 = bindings::SECTOR_SIZE as u64;
 
 /// What `badblocks` does, done to a flag for each sector, in as simple a way as there is.
 struct Model([bool; Self::SECTORS as usize]);

@@ -8,6 +8,9 @@
 /// log2 of the bytes in a sector.
 pub const SECTOR_SHIFT: u32 = 9;
 
+/// The bytes of a sector.
+pub const SECTOR_SIZE: u64 = 1 << SECTOR_SHIFT;
+
 /// log2 of the bytes in a page.
 pub const PAGE_SHIFT: u32 = 12;
 
