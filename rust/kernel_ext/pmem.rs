@@ -11,7 +11,8 @@ use crate::{
     fs::io::without_page_faults,
     units::{
         ByteRange,
-        PAGE_SIZE, //
+        PAGE_SIZE,
+        SECTOR_SIZE, //
     }, //
 };
 use core::{
@@ -191,10 +192,16 @@ impl Memory<'_> {
     }
 
     /// The same, but does not wait for the caller's memory, which may take for ever: see
-    /// [`fault_in_source`](crate::fs::io::fault_in_source).
+    /// [`fault_in_source`](crate::fs::io::fault_in_source). What stops short of the end stops at
+    /// the end of a sector: a bad one is made good as a whole.
     #[inline]
     pub fn try_write_iter(&self, range: ByteRange, from: &mut IovIterSource<'_>) -> Result<usize> {
-        without_page_faults(|| self.write_iter(range, from))
+        let done = without_page_faults(|| self.write_iter(range, from))?;
+
+        if (done as u64) < range.len() {
+            return Ok(to_end_of_sector(range, done, from));
+        }
+        Ok(done)
     }
 
     /// Writes zeroes to `range`, around the CPU caches. Returns the bytes written: all. Durable after
@@ -232,4 +239,15 @@ impl Memory<'_> {
             unsafe { bindings::arch_invalidate_pmem(address.cast(), len) };
         }
     }
+}
+
+/// Gives back what of `done` bytes of `range` is a part of a sector only. Returns how many are left.
+#[cold]
+fn to_end_of_sector(range: ByteRange, done: usize, from: &mut IovIterSource<'_>) -> usize {
+    let done = done as u64;
+    let part = ((range.start() + done) % SECTOR_SIZE).min(done);
+
+    // SAFETY: It is not more than the `done` bytes that were taken from there.
+    unsafe { from.revert(part as usize) };
+    (done - part) as usize
 }
