@@ -126,17 +126,14 @@ nvdimm() {
 		-device "nvdimm,memdev=m$id,id=$id")
 }
 
-# guest_start NAME ARGUMENT...: start QEMU, stopped. Before, $GUEST_BEFORE may have
-# a command that it is started by. Fails if QEMU does; $(guest_said NAME) is why.
-guest_start() {
-	local dir=$GUESTS/$1
+# guest_run DIR ARGUMENT...: QEMU, with what belongs to it in there.
+guest_run() {
+	local dir=$1 line='' ended monitor status=0
 
 	shift
-	rm -rf "$dir"
-	mkdir -p "$dir"
-	mkfifo "$dir"/{port,monitor}.{in,out}
-	# shellcheck disable=SC2119 # not what this function is for
-	guest_initramfs
+	# What is in a pipe is gone with the last who has it open, and a directory when a guest
+	# of the same name is started.
+	exec {monitor}<>"$dir/monitor.out" {ended}>"$dir/ended"
 	# Its memory is of a kind that KVM maps in 4 KiB: what is mapped in larger pages
 	# is not that.
 	# shellcheck disable=SC2086 # words
@@ -153,8 +150,32 @@ guest_start() {
 		-chardev "pipe,id=monitor,path=$dir/monitor" -mon chardev=monitor,mode=control \
 		"$@" </dev/null >"$dir/said" 2>&1 &
 	echo $! >"$dir/pid"
+	wait $! || status=$?
+	# The monitor told why, unless it was killed: guest-reset, and nothing on the console, is a
+	# triple fault.
+	echo "QEMU has ended, with status $status" >&"$ended"
+	while IFS= read -r -t 0.1 line; do
+		[[ $line != *SHUTDOWN* ]] || echo "$line"
+	done <&"$monitor" >&"$ended"
+}
+
+# guest_start NAME ARGUMENT...: start QEMU, stopped. Before, $GUEST_BEFORE may have
+# a command that it is started by. Fails if QEMU does; $(guest_said NAME) is why.
+guest_start() {
+	local dir=$GUESTS/$1
+
+	shift
+	rm -rf "$dir"
+	mkdir -p "$dir"
+	mkfifo "$dir"/{port,monitor}.{in,out}
+	# shellcheck disable=SC2119 # not what this function is for
+	guest_initramfs
+	guest_run "$dir" "$@" </dev/null >/dev/null 2>&1 &
 	# The shell is not to tell when it is killed.
 	disown
+	until [ -s "$dir/pid" ]; do
+		sleep 0.01
+	done
 	guest_greeted "${dir##*/}"
 }
 
@@ -209,7 +230,7 @@ guests_state() {
 		guest_said "$name"
 		# QEMU may not have come to make it.
 		[ ! -e "$dir/console" ] || tail -n 20 "$dir/console"
-		guest_lives "$name" || { echo "QEMU has ended" && continue; }
+		guest_lives "$name" || { sleep 1 && cat "$dir/ended" && continue; }
 		monitor "$name" 'info status'
 		monitor "$name" 'info registers' | grep IP=
 		grep . /sys/kernel/debug/kvm/"$(guest_pid "$name")"-*/{exits,halt_exits,pages_*}
