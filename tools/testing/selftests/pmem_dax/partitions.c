@@ -246,6 +246,31 @@ TEST_F(partitions, claims)
 	close(second);
 }
 
+/* What is written beside a holder of the partition is shared, and on the media at the end. */
+TEST_F(partitions, written_beside_a_holder)
+{
+	off_t start = parts[0].start * SECTOR;
+	int part = open_part(1), holder;
+	uint64_t seed = new_seed();
+	char *map, path[80];
+
+	ASSERT_LE(0, part);
+	snprintf(path, sizeof(path), "%sp1", node);
+	holder = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
+	ASSERT_LE(0, holder);
+	ASSERT_EQ(SZ_1M, pread(part, self->buffer, SZ_1M, 0));
+	fill(self->buffer, SZ_1M, seed, 0);
+	ASSERT_EQ(SZ_1M, pwrite(part, self->buffer, SZ_1M, 0));
+	EXPECT_TRUE(is_refused(part, EBUSY, "somebody holds it"));
+	EXPECT_EQ(-1, media_differs(part, 0, SZ_1M, seed));
+	close(holder);
+	close(part);
+	map = map_shared(self->fd, SZ_1M, start);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(-1, differs(map, SZ_1M, seed, 0));
+	munmap(map, SZ_1M);
+}
+
 /* What is mounted from a partition, the others do not mind. */
 TEST_F(partitions, one_mounted_one_mapped)
 {
