@@ -247,7 +247,8 @@ fn to_end_of_sector(range: ByteRange, done: usize, from: &mut IovIterSource<'_>)
     let done = done as u64;
     let part = ((range.start() + done) % SECTOR_SIZE).min(done);
 
-    // SAFETY: It is not more than the `done` bytes that were taken from there.
+    // SAFETY: The last `done` bytes were taken from there, and it is not more, so iov_iter_revert()
+    // (lib/iov_iter.c) does not come before their start.
     unsafe { from.revert(part as usize) };
     (done - part) as usize
 }
