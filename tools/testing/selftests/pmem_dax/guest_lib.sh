@@ -167,7 +167,7 @@ guest_run() {
 # guest_start NAME ARGUMENT...: start QEMU, stopped. Before, $GUEST_BEFORE may have
 # a command that it is started by. Fails if QEMU does; $(guest_said NAME) is why.
 guest_start() {
-	local dir=$GUESTS/$1
+	local dir=$GUESTS/$1 end=$((SECONDS + GUEST_SECONDS))
 
 	shift
 	rm -rf "$dir"
@@ -179,6 +179,7 @@ guest_start() {
 	# The shell is not to tell when it is killed.
 	disown
 	until [ -s "$dir/pid" ]; do
+		[ $SECONDS -lt $end ] || return
 		sleep 0.01
 	done
 	guest_greeted "${dir##*/}"
