@@ -396,20 +396,6 @@ TEST_F(coherence, several_threads)
 /* Each turn can come to a huge page that is cleared. */
 #define TAKEN	(SZ_1M / 4)
 
-struct taken {
-	char *memory;
-	bool stop;
-};
-
-static void *take_away(void *data)
-{
-	struct taken *taken = data;
-
-	while (!__atomic_load_n(&taken->stop, __ATOMIC_SEQ_CST))
-		madvise(taken->memory, TAKEN, MADV_DONTNEED);
-	return NULL;
-}
-
 /* other_bytes() - how many of @bytes are neither those of @wanted nor of memory taken away */
 static size_t other_bytes(const char *bytes, const char *wanted)
 {
@@ -423,11 +409,11 @@ static size_t other_bytes(const char *bytes, const char *wanted)
 /* What the kernel does to a caller's memory at any time is no reason to read or write less. */
 TEST_F(coherence, memory_taken_away)
 {
-	struct taken taken = { .memory = self->buffer };
+	struct taken taken = { .memory = self->buffer, .length = TAKEN };
 	pthread_t thread;
 	int i;
 
-	ASSERT_EQ(0, pthread_create(&thread, NULL, take_away, &taken));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, take_memory, &taken));
 	for (i = 0; i < 10; i++) {
 		EXPECT_EQ(TAKEN, pread(self->fd, self->buffer, TAKEN, 0));
 		EXPECT_EQ(0, other_bytes(self->buffer, self->copy));

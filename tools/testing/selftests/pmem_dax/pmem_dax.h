@@ -309,6 +309,23 @@ static inline void touch(char *address)
 	__atomic_fetch_or(address, 0, __ATOMIC_SEQ_CST);
 }
 
+/* struct taken - memory of a caller that take_memory() takes away all the time, until @stop */
+struct taken {
+	char *memory;
+	size_t length;
+	bool stop;
+};
+
+/* take_memory() - a thread */
+static inline void *take_memory(void *data)
+{
+	struct taken *taken = data;
+
+	while (!__atomic_load_n(&taken->stop, __ATOMIC_SEQ_CST))
+		madvise(taken->memory, taken->length, MADV_DONTNEED);
+	return NULL;
+}
+
 static __thread struct {
 	sigjmp_buf env;
 	int code, lsb;

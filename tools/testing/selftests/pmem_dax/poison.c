@@ -318,25 +318,17 @@ TEST_F(poison, written_half)
 	EXPECT_EQ(EIO, errno);
 }
 
-static bool written;
-
-static void *take_away(void *page)
-{
-	while (!__atomic_load_n(&written, __ATOMIC_SEQ_CST))
-		madvise(page, SZ_4K, MADV_DONTNEED);
-	return NULL;
-}
-
 /* A sector whose second half was taken away when the first one was written is written whole. */
 TEST_F(poison, written_while_taken_away)
 {
+	struct taken taken = { .memory = self->buffer + 2 * SZ_4K, .length = SZ_4K };
 	char *from = self->buffer + SZ_4K + 104;
 	pthread_t thread;
 	int i;
 
 	memset(self->buffer, 0, LENGTH);
 	fill(self->buffer + SZ_4K, SZ_4K, ~self->seed, 0);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, take_away, self->buffer + 2 * SZ_4K));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, take_memory, &taken));
 	for (i = 0; i < 20; i++) {
 		ASSERT_EQ(SZ_4K, pwrite(self->fd, from, SZ_4K, BAD));
 		ASSERT_STREQ("", listed());
@@ -344,7 +336,7 @@ TEST_F(poison, written_while_taken_away)
 		ASSERT_EQ(0, variant->report(self->map, BAD));
 		ASSERT_STREQ(LIST_OF_BAD, listed());
 	}
-	__atomic_store_n(&written, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&taken.stop, true, __ATOMIC_SEQ_CST);
 	pthread_join(thread, NULL);
 }
 
