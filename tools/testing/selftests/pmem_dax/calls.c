@@ -1236,7 +1236,7 @@ TEST_F(calls, polled)
 		int op;
 		bool writes;
 	} ops[] = {
-		{ IORING_OP_READ }, { IORING_OP_WRITE, true },
+		{ IORING_OP_READ, false }, { IORING_OP_WRITE, true },
 	};
 	struct row row = { .offset = 3 * SZ_4K, .length = SZ_4K };
 	struct io_uring ours, peer;
