@@ -61,7 +61,7 @@ torture: build ## everything at once, random calls, and the tests in both debug 
 planted: ## see that mistakes made on purpose are found, which takes fifteen minutes
 	@tools/testing/planted/run
 
-coverage: ## say which lines of the driver the tests reach, which takes forty-five minutes
+coverage: ## say which lines of the driver the tests reach, which takes an hour
 	@tools/testing/coverage/run
 
 shell: build ## open a shell in a virtual machine, with pmem devices of each kind
