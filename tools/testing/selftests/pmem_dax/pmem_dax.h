@@ -446,7 +446,8 @@ static inline uint64_t new_seed(void)
 /* minor_faults() - of this process so far */
 static inline long minor_faults(void)
 {
-	struct rusage usage;
+	/* Stored to, so that the fault of its own page, after a fork, is one of those before. */
+	struct rusage usage = {};
 
 	getrusage(RUSAGE_SELF, &usage);
 	return usage.ru_minflt;
