@@ -93,6 +93,13 @@ compare() {
 	# While udev looks at a new partition it does not see that somebody writes there.
 	udevadm settle
 	mkfs.ext4 -q -b 4096 -L peers "${node}p1"
+	# What read the table while udev had a partition open may have numbered them in another order.
+	udevadm settle
+	hand_over "$1" pmem_dax
+	udevadm settle
+	hand_over "$1" nd_pmem
+	expect "$node" "$(node_of "$1")" "node under nd_pmem"
+	udevadm settle
 	mapfile -t THEIRS < <(numbers "$node")
 	theirs=$(look "$1" "$node")
 	hand_over "$1" pmem_dax
