@@ -33,6 +33,18 @@ host-test: ## run the tests that need no kernel
 check: ## run every test, in virtual machines where it takes one
 	@tools/testing/check
 
+# What follows check-one are names of tests, and no targets.
+ifeq ($(firstword $(MAKECMDGOALS)),check-one)
+names := $(wordlist 2,$(words $(MAKECMDGOALS)),$(MAKECMDGOALS))
+.PHONY: $(names)
+$(names):
+	@:
+endif
+
+check-one: build ## run some tests by name: make check-one mmap_sync unload.sh
+	$(if $(names),,$(error name the tests: make check-one mmap_sync unload.sh))
+	@tools/testing/kselftest $(names)
+
 demo: ## show a DAX mapping at work, in a virtual machine
 	@tools/testing/demo/run guest
 
@@ -70,5 +82,5 @@ shell: build ## open a shell in a virtual machine, with pmem devices of each kin
 clean-cache: ## remove the build root, which takes five minutes to make again
 	@rm -rf --one-file-system "$${XDG_CACHE_HOME:-$$HOME/.cache}/pmem-dax"
 
-.PHONY: help build install clean lint doc host-test check demo demo-guest bench bench-compare \
-	profile powercut torture planted coverage shell clean-cache
+.PHONY: help build install clean lint doc host-test check check-one demo demo-guest bench \
+	bench-compare profile powercut torture planted coverage shell clean-cache
