@@ -184,7 +184,7 @@ TEST_F(fsdax, unbind_while_mapped)
 	/* Long enough for the line in the log that says what it waits for. */
 	usleep(3000000);
 	EXPECT_FALSE(__atomic_load_n(&unbinding.done, __ATOMIC_ACQUIRE));
-	EXPECT_EQ(0, shell("dmesg | grep -q 'waiting for page.*in a file'"));
+	EXPECT_EQ(0, shell("dmesg | grep -q \"waiting for page.*in a file\""));
 	ASSERT_EQ(0, munmap(map, LENGTH));
 	ASSERT_EQ(0, close(file));
 	ASSERT_EQ(0, umount("/mnt"));
@@ -336,7 +336,7 @@ TEST_F(node, pinned_for_a_while)
 	ASSERT_EQ(0, munmap(self->map, LENGTH));
 	EXPECT_EQ(-1, open(node, O_RDWR | O_EXCL | O_CLOEXEC));
 	EXPECT_EQ(EBUSY, errno);
-	EXPECT_EQ(0, shell("dmesg | tail -3 | grep -q 'not to be had alone'"));
+	EXPECT_EQ(0, shell("dmesg | tail -3 | grep -q \"not to be had alone\""));
 	/* Mapping it again is no hindrance. */
 	self->map = map_shared(self->fd, LENGTH, 0);
 	ASSERT_NE(MAP_FAILED, self->map);

@@ -240,7 +240,7 @@ static inline bool is_refused(int fd, int error, const char *why)
 	for (i = 0; i < 100; i++) {
 		if (map_errno(fd, PROT_READ, MAP_SHARED, 0) != error)
 			return false;
-		if (!shell("dmesg | grep -q 'not mapped: %s'", why))
+		if (!shell("dmesg | grep -q \"not mapped: %s\"", why))
 			return true;
 		usleep(100000);
 	}
