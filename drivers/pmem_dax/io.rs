@@ -301,7 +301,8 @@ pub(crate) fn write(
     if !node.is_uncached() {
         write_back_cache(node, io.is_nowait())?;
         if node.drop_cache().is_err() {
-            // Somebody dirtied a page again, or reads one. As block/fops.c: blkdev_direct_write.
+            // Somebody dirtied a page again, or reads one; a buffer that the CPUs only remember is
+            // no reason (see `drop_cache`). As block/fops.c: blkdev_direct_write.
             if let Some(result) = write_cached(device, node, io, from) {
                 return result;
             }

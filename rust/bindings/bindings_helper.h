@@ -6,6 +6,7 @@
 
 #include <linux/badblocks.h>
 #include <linux/backing-file.h>
+#include <linux/buffer_head.h>
 #include <linux/dax.h>
 #include <linux/iomap.h>
 #include <linux/libnvdimm.h>

@@ -932,6 +932,27 @@ unsafe fn drop_pages(bdev: *mut bindings::block_device) -> Result {
         return Ok(());
     }
     // SAFETY: As above.
+    let dropped = to_result(unsafe { bindings::invalidate_inode_pages2((*bdev).bd_mapping) });
+
+    if dropped == Err(EBUSY) {
+        // SAFETY: As above.
+        return unsafe { drop_pages_with_buffers(bdev) };
+    }
+    dropped
+}
+
+/// The same for pages with buffers that the CPUs remember, as they looked for them last, and that
+/// nobody uses any more: those of a file system that was not found, or that was unmounted.
+///
+/// # Safety
+///
+/// `bdev` is valid.
+#[cold]
+#[inline(never)]
+unsafe fn drop_pages_with_buffers(bdev: *mut bindings::block_device) -> Result {
+    // SAFETY: It has no requirements. May sleep.
+    unsafe { bindings::invalidate_bh_lrus() };
+    // SAFETY: By this function's requirements.
     to_result(unsafe { bindings::invalidate_inode_pages2((*bdev).bd_mapping) })
 }
 
