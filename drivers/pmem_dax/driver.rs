@@ -193,6 +193,8 @@ impl nvdimm::Driver for Driver {
         let region = namespace.region();
         let flush = region.has_flush();
         let has_cache = region.has_cache();
+        // A change after this waits for the probe, and is reported then (see `changed`).
+        let read_only = region.is_read_only();
         let name = namespace.disk_name()?;
 
         if flush.is_none() {
@@ -241,14 +243,14 @@ impl nvdimm::Driver for Driver {
             Limits {
                 logical_block_size: sector_size,
                 fua: flush == Some(true),
+                read_only,
             },
             capacity,
             device.clone(),
         )?;
-        namespace.update_read_only(&disk);
         dev_info!(
             namespace.device(),
-            "/dev/{}: {} MiB, mapped with 4 KiB and {} pages{}\n",
+            "/dev/{}: {} MiB, mapped with 4 KiB and {} pages{}{}\n",
             device.name(),
             geometry.pages() >> 8,
             match settings.align {
@@ -258,6 +260,11 @@ impl nvdimm::Driver for Driver {
             match settings.mode {
                 Mode::Generic => "",
                 Mode::FsDax => ", by file systems too",
+            },
+            if read_only {
+                ", read-only as its region is"
+            } else {
+                ""
             }
         );
         Ok(KBox::write(taken, Taken { data, device, disk }))

@@ -811,6 +811,13 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
+    /// Whether what is in it must not be written. A change of that is [reported](Driver::changed).
+    pub fn is_read_only(&self) -> bool {
+        // SAFETY: By the type's invariants. It changes at any time (drivers/nvdimm/region_devs.c:
+        // read_only_store).
+        unsafe { (&raw const (*self.0).ro).read_volatile() != 0 }
+    }
+
     /// Whether flushes are needed and known how to do. `None` if the platform does not say how
     /// writes become durable.
     pub fn has_flush(&self) -> Option<bool> {

@@ -190,6 +190,8 @@ pub struct Limits {
     pub logical_block_size: u32,
     /// Whether it knows REQ_FUA.
     pub fua: bool,
+    /// Whether it must not be written, from the start.
+    pub read_only: bool,
 }
 
 /// A disk that is registered: it has a node, and takes bios.
@@ -233,6 +235,7 @@ impl<T: Operations> Registration<T> {
         let dax = NonNull::from(data.dax());
         let host = data.dax().host();
         let parent = crate::device::as_raw(parent);
+        let read_only = limits.read_only;
         let mut limits = bindings::queue_limits {
             logical_block_size: limits.logical_block_size,
             physical_block_size: PAGE_SIZE as u32,
@@ -277,6 +280,8 @@ impl<T: Operations> Registration<T> {
 
         // SAFETY: The disk is valid.
         unsafe { bindings::set_capacity(disk.as_ptr(), capacity.0) };
+        // SAFETY: As above. There is nothing in sysfs yet that it could tell of.
+        unsafe { bindings::set_disk_ro(disk.as_ptr(), read_only) };
         // SAFETY: The data stay at least until the disk is freed.
         let attached = unsafe { dax.as_ref() }.attach(disk);
         let added = attached

@@ -3,6 +3,12 @@
  * A device that is read-only is not stored to, whether it was made so by an
  * administrator or by its region, and whether or not it was mapped before.
  */
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include <linux/netlink.h>
+
 #include "pmem_dax.h"
 
 FIXTURE(readonly) {
@@ -142,6 +148,74 @@ TEST_F(readonly, mapped_meanwhile)
 	ASSERT_EQ(0, variant->is_ioctl ? ioctl(self->fd, BLKROSET, &zero) : run(variant->set));
 	EXPECT_EQ(0, present_bytes(map, SZ_2M));
 	munmap(map, SZ_2M);
+}
+
+/*
+ * What a region is that is read-only, its disk is from the start. This one waits to be told of
+ * the disk, and has the CPU at once then, before the call by which it is bound goes on.
+ */
+#define BINDS	4
+
+static int map_when_announced(int events)
+{
+	char event[4096];
+	ssize_t length;
+	int fd, error;
+
+	do {
+		length = recv(events, event, sizeof(event) - 1, 0);
+		event[length < 0 ? 0 : length] = '\0';
+	} while (strncmp(event, "add@", 4) || strcmp(basename(event), node + strlen("/dev/")));
+	fd = open_node();
+	error = fd < 0 ? errno : map_errno(fd, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	close(fd);
+	return error;
+}
+
+TEST(read_only_when_bound)
+{
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	struct sched_param first = { .sched_priority = 1 };
+	int error, events, i, pipes[2], status;
+	cpu_set_t cpu, all;
+	pid_t pid;
+
+	events = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+	ASSERT_EQ(0, bind(events, (struct sockaddr *)&kernel, sizeof(kernel)));
+	ASSERT_EQ(0, pipe2(pipes, O_CLOEXEC));
+	ASSERT_EQ(0, sched_getaffinity(0, sizeof(all), &all));
+	CPU_ZERO(&cpu);
+	CPU_SET(0, &cpu);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
+	EXPECT_EQ(0, write_line(DRIVER "unbind", "namespace0.0"));
+	EXPECT_EQ(0, write_line("/sys/bus/nd/devices/region0/read_only", "1"));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (sched_setscheduler(0, SCHED_FIFO, &first))
+			_exit(1);
+		for (i = 0; i < BINDS; i++) {
+			error = map_when_announced(events);
+			if (write(pipes[1], &error, sizeof(error)) != sizeof(error))
+				_exit(2);
+		}
+		_exit(0);
+	}
+	close(pipes[1]);
+	for (i = 0; i < BINDS; i++) {
+		EXPECT_EQ(0, write_line(DRIVER "bind", "namespace0.0"));
+		EXPECT_EQ(sizeof(error), read(pipes[0], &error, sizeof(error)));
+		EXPECT_EQ(EINVAL, error);
+		if (i < BINDS - 1)
+			EXPECT_EQ(0, write_line(DRIVER "unbind", "namespace0.0"));
+	}
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, write_line("/sys/bus/nd/devices/region0/read_only", "0"));
+	EXPECT_EQ(0, sched_setaffinity(0, sizeof(all), &all));
+	close(pipes[0]);
+	close(events);
 }
 
 PMEM_DAX_MAIN("namespace0.0")
