@@ -51,6 +51,7 @@ use kernel_ext::{
     block::{
         attribute::{
             Attribute,
+            Disk,
             Group, //
         },
         bio::Bio,
@@ -89,7 +90,10 @@ use kernel_ext::{
     ratelimit::RateLimit,
     task::Process,
     trace,
-    units::ByteRange, //
+    units::{
+        ByteRange,
+        PageOffset, //
+    }, //
 };
 
 /// A device. It lives until the last open file of its disk is closed, which may be long after it
@@ -345,21 +349,33 @@ impl FileOperations for Device {
 }
 
 impl Device {
-    fn show_mode(&self) -> Result<CString> {
+    fn show_mode(&self, _disk: Disk<'_>) -> Result<CString> {
         CString::try_from_fmt(fmt!("{}", self.mode.name()))
     }
 
-    fn show_mappings(&self) -> Result<CString> {
+    fn show_mappings(&self, _disk: Disk<'_>) -> Result<CString> {
         CString::try_from_fmt(fmt!("{}", self.mappings.all()))
     }
 
-    fn show_pinned(&self) -> Result<CString> {
-        let pinned = self.dax.enter().ok_or(ENODEV)?.pinned();
+    fn show_openers(&self, disk: Disk<'_>) -> Result<CString> {
+        CString::try_from_fmt(fmt!("{}", disk.openers()))
+    }
 
+    /// The memory is kept for a part at a time, as who unbinds the device waits for it.
+    fn show_pinned(&self, _disk: Disk<'_>) -> Result<CString> {
+        let mut pinned = 0;
+        let mut next = Some(PageOffset(0));
+
+        while let Some(first) = next {
+            let part = self.dax.enter().ok_or(ENODEV)?.pinned(first);
+
+            pinned += part.pinned;
+            next = part.next;
+        }
         CString::try_from_fmt(fmt!("{}", pinned))
     }
 
-    fn show_write_cache(&self) -> Result<CString> {
+    fn show_write_cache(&self, _disk: Disk<'_>) -> Result<CString> {
         CString::try_from_fmt(fmt!("{}", u8::from(self.dax.has_write_cache())))
     }
 
@@ -380,9 +396,11 @@ impl disk::Operations for Device {
             attributes: [
                 Some(Attribute {
                     name: c"write_cache",
+                    mode: 0o644,
                     show: Self::show_write_cache,
                     store: Some(Self::store_write_cache),
                 }),
+                None,
                 None,
                 None,
             ],
@@ -392,16 +410,26 @@ impl disk::Operations for Device {
             attributes: [
                 Some(Attribute {
                     name: c"mode",
+                    mode: 0o444,
                     show: Self::show_mode,
                     store: None,
                 }),
                 Some(Attribute {
                     name: c"mappings",
+                    mode: 0o444,
                     show: Self::show_mappings,
                     store: None,
                 }),
                 Some(Attribute {
+                    name: c"openers",
+                    mode: 0o444,
+                    show: Self::show_openers,
+                    store: None,
+                }),
+                // It looks at much memory.
+                Some(Attribute {
                     name: c"pinned",
+                    mode: 0o400,
                     show: Self::show_pinned,
                     store: None,
                 }),

@@ -19,6 +19,7 @@ use crate::{
         memremap::{
             PageMap,
             PageType,
+            Pinned,
             Span, //
         },
     },
@@ -737,9 +738,10 @@ pub struct Alive<'a, T: Operations> {
 }
 
 impl<T: Operations> Alive<'_, T> {
-    /// How many pages somebody pins, or uses for a moment, beside mapping them. Looks at each folio.
-    pub fn pinned(&self) -> usize {
-        self.device.pages.pinned()
+    /// Counts the pages of a part of the memory, 256 MiB or a folio, that are pinned, or used for a
+    /// moment, beside being mapped. The part begins at `first`: 0, or the `next` of the part before.
+    pub fn pinned(&self, first: PageOffset) -> Pinned {
+        self.device.pages.pinned(first)
     }
 
     /// Whether somebody maps or pins a page, or pins one that file systems may map too, which is

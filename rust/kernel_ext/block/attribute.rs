@@ -12,14 +12,17 @@ use crate::{
         Operations, //
     },
 };
-use core::ptr;
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
 use kernel::{
     prelude::*,
     str::CString, //
 };
 
 /// The most attributes of a group.
-pub const MAX: usize = 3;
+pub const MAX: usize = 4;
 
 /// Attributes in a directory of their own below that of the disk.
 pub struct Group<T: 'static> {
@@ -36,10 +39,30 @@ pub struct Group<T: 'static> {
 pub struct Attribute<T: 'static> {
     /// The name of the file.
     pub name: &'static CStr,
+    /// Who may read it, and write to it: as chmod(2) has it.
+    pub mode: u16,
     /// Reads it. A newline is added.
-    pub show: fn(&T) -> Result<CString>,
-    /// Writes to it, if root can.
+    pub show: fn(&T, Disk<'_>) -> Result<CString>,
+    /// Writes to it.
     pub store: Option<fn(&T, &[u8]) -> Result>,
+}
+
+/// The disk that an attribute is read of.
+///
+/// # Invariants
+///
+/// The device is that of a whole disk, and valid for `'a`.
+pub struct Disk<'a>(*mut bindings::block_device, PhantomData<&'a ()>);
+
+impl Disk<'_> {
+    /// How often the disk and its partitions are open now, for whatever purpose. A claim counts as an
+    /// open, so a mapping does too.
+    pub fn openers(&self) -> u32 {
+        // An open of a partition counts at the whole disk too (block/bdev.c: blkdev_get_part).
+        //
+        // SAFETY: By the type's invariants. The number changes at any time.
+        unsafe { (&raw const (*self.0).bd_openers.counter).read_volatile() }.unsigned_abs()
+    }
 }
 
 /// A table of pointers that ends with null, as C has it.
@@ -79,6 +102,7 @@ impl<T: Operations, const G: usize> Branch<T, G> {
         Leaf::<T, G, 0>::attribute(),
         Leaf::<T, G, 1>::attribute(),
         Leaf::<T, G, 2>::attribute(),
+        Leaf::<T, G, 3>::attribute(),
         ptr::null(),
     ]);
 }
@@ -95,11 +119,7 @@ impl<T: Operations, const G: usize, const A: usize> Leaf<T, G, A> {
         attr: match Self::ATTRIBUTE {
             Some(attribute) => bindings::attribute {
                 name: kernel::str::as_char_ptr_in_const_context(attribute.name),
-                mode: if attribute.store.is_some() {
-                    0o644
-                } else {
-                    0o444
-                },
+                mode: attribute.mode,
                 ..pin_init::zeroed()
             },
             None => pin_init::zeroed(),
@@ -119,19 +139,22 @@ impl<T: Operations, const G: usize, const A: usize> Leaf<T, G, A> {
         }
     }
 
-    /// The data of the disk.
+    /// The disk, and its data.
     ///
     /// # Safety
     ///
     /// `dev` is the device of a disk that was made by [`disk::Registration::<T>::new`], and valid for
     /// `'a`.
-    unsafe fn data<'a>(dev: *mut bindings::device) -> &'a T {
+    unsafe fn disk<'a>(dev: *mut bindings::device) -> (&'a T, Disk<'a>) {
         // SAFETY: By this function's requirements. A disk's device is that of its first
         // `struct block_device` (linux/blkdev.h: dev_to_disk).
         let bdev = unsafe { kernel::container_of!(dev, bindings::block_device, bd_device) };
 
         // SAFETY: As above.
-        unsafe { &*ptr::from_ref(&*disk::data::<T>((*bdev).bd_disk)) }
+        let data = unsafe { &*ptr::from_ref(&*disk::data::<T>((*bdev).bd_disk)) };
+
+        // INVARIANT: By this function's requirements.
+        (data, Disk(bdev, PhantomData))
     }
 
     /// # Safety
@@ -147,7 +170,9 @@ impl<T: Operations, const G: usize, const A: usize> Leaf<T, G, A> {
         };
 
         // SAFETY: By this function's requirements.
-        match (attribute.show)(unsafe { Self::data(dev) }) {
+        let (data, disk) = unsafe { Self::disk(dev) };
+
+        match (attribute.show)(data, disk) {
             // SAFETY: The buffer is a page, which C checks; the text ends with a NUL.
             Ok(text) => unsafe {
                 bindings::sysfs_emit(buffer, c"%s\n".as_char_ptr(), text.as_char_ptr()) as isize
@@ -172,7 +197,7 @@ impl<T: Operations, const G: usize, const A: usize> Leaf<T, G, A> {
         let text = unsafe { core::slice::from_raw_parts(buffer.cast::<u8>(), len) };
 
         // SAFETY: By this function's requirements.
-        match store(unsafe { Self::data(dev) }, text) {
+        match store(unsafe { Self::disk(dev) }.0, text) {
             Ok(()) => isize::try_from(len).unwrap_or(isize::MAX),
             Err(e) => e.to_errno() as isize,
         }

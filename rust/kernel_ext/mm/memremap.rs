@@ -46,6 +46,14 @@ pub enum PageType {
     FsDax,
 }
 
+/// The pages that are pinned in a part of the memory.
+pub struct Pinned {
+    /// How many, each as often as it is pinned.
+    pub pinned: usize,
+    /// Where the next part begins; `None` if this was the last one.
+    pub next: Option<PageOffset>,
+}
+
 /// Physical memory that is to get pages.
 ///
 /// # Invariants
@@ -326,19 +334,25 @@ impl PageMap {
     }
 
     /// Calls `f` with the head of each folio and its order.
-    fn for_each_folio(&self, mut f: impl FnMut(Pfn, Order)) {
-        let end = self.first.0 + self.pages;
-        let mut pfn = self.first.0;
+    fn for_each_folio(&self, f: impl FnMut(Pfn, Order)) {
+        self.for_each_folio_in(self.first, Pfn(self.first.0 + self.pages), f);
+    }
 
-        while pfn < end {
+    /// Calls `f` with the head of each folio that begins before `end`, and its order; the first one
+    /// begins at `start`. Returns the end of the last one.
+    fn for_each_folio_in(&self, start: Pfn, end: Pfn, mut f: impl FnMut(Pfn, Order)) -> Pfn {
+        let mut pfn = start;
+
+        while pfn.0 < end.0 {
             let order = match self.largest {
-                Order::Pud if self.has_block(Pfn(pfn), Order::Pud) => Order::Pud,
+                Order::Pud if self.has_block(pfn, Order::Pud) => Order::Pud,
                 _ => Order::Pmd,
             };
 
-            f(Pfn(pfn), order);
-            pfn += order.pages();
+            f(pfn, order);
+            pfn.0 += order.pages();
         }
+        pfn
     }
 
     /// Joins the pages to folios, as mm/mm_init.c: memmap_init_compound does with a `vmemmap_shift`.
@@ -451,9 +465,13 @@ impl PageMap {
         busy
     }
 
-    /// How many references folios have that are not from mappings: one for each page that is pinned.
-    /// Others change them meanwhile.
-    pub(crate) fn pinned(&self) -> usize {
+    /// How many references folios of a part of the memory have that are not from mappings: one for
+    /// each page that is pinned. Others change them meanwhile. The part begins where a folio does.
+    pub(crate) fn pinned(&self, first: PageOffset) -> Pinned {
+        const PART: usize = 1 << 16;
+        let all = self.first.0 + self.pages;
+        let start = Pfn(self.first.0.saturating_add(first.0).min(all));
+        let end = Pfn(start.0.saturating_add(PART).min(all));
         let mut pinned = 0;
         let mut count = |pfn: Pfn, idle: c_int| {
             // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
@@ -469,14 +487,21 @@ impl PageMap {
             pinned += usize::try_from(references - idle - mappings).unwrap_or(0);
         };
 
-        match self.page_type {
-            PageType::Generic => self.for_each_folio(|pfn, _| count(pfn, 1)),
-            PageType::FsDax => (self.first.0..self.first.0 + self.pages)
-                .map(Pfn)
-                .filter(|pfn| self.is_head(*pfn))
-                .for_each(|pfn| count(pfn, 0)),
+        let next = match self.page_type {
+            PageType::Generic => self.for_each_folio_in(start, end, |pfn, _| count(pfn, 1)),
+            PageType::FsDax => {
+                (start.0..end.0)
+                    .map(Pfn)
+                    .filter(|pfn| self.is_head(*pfn))
+                    .for_each(|pfn| count(pfn, 0));
+                end
+            }
+        };
+
+        Pinned {
+            pinned,
+            next: (next.0 < all).then_some(PageOffset(next.0 - self.first.0)),
         }
-        pinned
     }
 
     /// Whether a page is the first one of its folio.

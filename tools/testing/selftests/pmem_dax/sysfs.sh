@@ -121,19 +121,60 @@ test_use() {
 		let_go
 		numbers_are 0 0
 		refused eval "echo 1 >$DISK/pmem_dax/mappings"
+		refused eval "echo 1 >$DISK/pmem_dax/openers"
 	done
 }
 
-# The pages of a pipe are pinned one by one, whatever maps them.
-test_pinned() {
-	local mode
+# nobody COMMAND...: run it as one that may do nothing.
+nobody() {
+	setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+}
 
-	for mode in generic fsdax; do
-		take "namespace0.0:mode=$mode" >/dev/null
+# What costs the machine something, and what can be changed, is for root.
+test_modes() {
+	local file
+
+	take namespace0.0 >/dev/null
+	expect "-r--r--r-- mappings
+-r--r--r-- mode
+-r--r--r-- openers
+-r-------- pinned" "$(cd $DISK/pmem_dax && stat -c "%A %n" -- *)" "modes"
+	for file in mappings mode openers; do
+		expect "$(cat $DISK/pmem_dax/$file)" "$(nobody cat $DISK/pmem_dax/$file)" "$file of nobody"
+	done
+	expect 0 "$(cat $DISK/pmem_dax/pinned)" "pinned of root"
+	refused nobody cat $DISK/pmem_dax/pinned
+}
+
+# Each open counts, of a partition too, and a mapping holds the disk.
+test_openers() {
+	take namespace0.0 >/dev/null
+	printf 'size=16MiB\n' | sfdisk -q -w always --label gpt /dev/pmem0
+	expect 0 "$(cat $DISK/pmem_dax/openers)" "openers"
+	exec 7</dev/pmem0
+	expect 1 "$(cat $DISK/pmem_dax/openers)" "openers of the disk"
+	exec 8</dev/pmem0p1
+	expect 2 "$(cat $DISK/pmem_dax/openers)" "openers with one of a partition"
+	exec 7<&-
+	hold /dev/pmem0p1
+	expect 3 "$(cat $DISK/pmem_dax/openers)" "openers, one of which maps it"
+	let_go
+	exec 8<&-
+	expect 0 "$(cat $DISK/pmem_dax/openers)" "openers in the end"
+	wipefs -q -a /dev/pmem0
+}
+
+# The pages of a pipe are pinned one by one, whatever maps them and wherever they are.
+test_pinned() {
+	local mode offset
+
+	for mode in generic:0 fsdax:0 generic:300 fsdax:300; do
+		offset=${mode#*:}
+		take "namespace0.0:mode=${mode%:*}" >/dev/null
 		perl -e '
 			open(my $disk, "+<", "/dev/pmem0") or die;
 			# mmap(length 2 MiB, read and write, shared); vmsplice of 3 pages.
-			my $map = syscall(9, 0, 2 << 20, 3, 1, fileno($disk), 0);
+			my $map = syscall(9, 0, 2 << 20, 3, 1, fileno($disk), '"$offset"' << 20);
 			pipe(my $out, my $in) or die;
 			my $vector = pack("QQ", $map, 3 * 4096);
 			syscall(278, fileno($in), $vector, 1, 0) == 3 * 4096 or die "vmsplice: $!";
@@ -152,4 +193,4 @@ test_ndctl_list() {
 }
 
 run_tests namespace0.0 namespace2.0 namespace3.0 -- nfit legacy virtio values numbers \
-	numbers_return dax use pinned ndctl_list
+	numbers_return dax use modes openers pinned ndctl_list
