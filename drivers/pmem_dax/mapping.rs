@@ -166,6 +166,8 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
 /// - `EBUSY`: somebody else holds the device, the disk or a partition of it, or did, and is still
 ///   writing to its page cache.
 /// - `EIO`: what is in the page cache could not be written.
+/// - `EPERM`: a device cgroup forbids the device to the whole machine.
+/// - `ENFILE`, `ENOMEM`: too many files are open, or no memory.
 pub(crate) fn map<const FS_DAX: bool>(
     device: ArcBorrow<'_, Device>,
     node: Node<'_>,
@@ -222,8 +224,12 @@ fn refuse(device: &Device, why: &str, error: Error) -> Error {
 fn refuse_claim(device: &Device, error: Error) -> Error {
     let why = if error == EBUSY {
         "somebody has the disk or a partition of it: pmem-dax status tells who"
-    } else {
+    } else if error == EPERM {
+        "a device cgroup forbids it, even to the kernel: allow reading it in the root cgroup"
+    } else if error == ENXIO {
         "it was removed"
+    } else {
+        "no memory to hold the disk with"
     };
 
     refuse(device, why, error)

@@ -53,6 +53,7 @@ use kernel::{
         IovIterSource, //
     },
     prelude::*,
+    static_lock_class,
     sync::ArcBorrow,
     types::Opaque, //
 };
@@ -835,13 +836,18 @@ impl Node<'_> {
     /// # Errors
     ///
     /// `EBUSY` if somebody holds it, or a partition of it, or the disk that it is a partition of.
-    /// `ENXIO` if the disk was removed.
+    /// `ENXIO` if the disk was removed. `EPERM` if a device cgroup of the whole machine forbids it.
+    /// `ENOMEM`.
     pub fn claim(&self) -> Result<Claim> {
         // SAFETY: It is the node's own.
         unsafe { self.claim_device(self.bdev()) }
     }
 
     /// The same with the whole disk, whatever the node is a part of.
+    ///
+    /// # Errors
+    ///
+    /// As [`claim`](Self::claim).
     pub fn claim_disk(&self) -> Result<Claim> {
         // SAFETY: It is that of the node's disk.
         unsafe { self.claim_device(self.whole()) }
@@ -851,18 +857,20 @@ impl Node<'_> {
     ///
     /// `bdev` is valid: the node's own or that of its disk.
     unsafe fn claim_device(&self, bdev: *mut bindings::block_device) -> Result<Claim> {
-        // SAFETY: By this function's requirements the device is valid. The shim, which is both the
-        // holder and has its operations, lives as long as any file of ours, and each claim is kept
-        // with one.
-        let file = from_err_ptr(unsafe {
-            bindings::bdev_file_open_by_dev(
-                (*bdev).bd_dev,
-                // By the second one the disk knows that it is us: see disk.rs.
-                bindings::BLK_OPEN_READ | bindings::BLK_OPEN_NDELAY,
-                self.holder(),
-                &self.shim().holder,
-            )
-        })?;
+        let opening = Opening {
+            // SAFETY: By this function's requirements.
+            number: unsafe { (*bdev).bd_dev },
+            // The shim, which is both the holder and has its operations, lives as long as any file of
+            // ours, and each claim is kept with one.
+            holder: self.holder(),
+            operations: &self.shim().holder,
+        };
+        // The caller's device cgroup is asked, which knows nothing of this file: what somebody else
+        // opened, and passed on, may be used.
+        let file = match opening.open() {
+            Err(e) if e == EPERM => opening.open_outside_cgroups(),
+            result => result,
+        }?;
 
         // INVARIANT: It was just opened.
         let claim = Claim(NonNull::new(file).ok_or(ENXIO)?);
@@ -884,6 +892,58 @@ impl Node<'_> {
         OpenNode {
             file: self.file,
             bdev: self.bdev,
+        }
+    }
+}
+
+/// What a claim opens.
+struct Opening<'a> {
+    number: bindings::dev_t,
+    holder: *mut c_void,
+    operations: &'a bindings::blk_holder_ops,
+}
+
+impl Opening<'_> {
+    #[inline]
+    fn open(&self) -> Result<*mut bindings::file> {
+        // By the second one the disk knows that it is us: see disk.rs.
+        let mode = bindings::BLK_OPEN_READ | bindings::BLK_OPEN_NDELAY;
+
+        // SAFETY: The operations are valid, and as long as the claim; the holder is not used but as
+        // a number.
+        from_err_ptr(unsafe {
+            bindings::bdev_file_open_by_dev(self.number, mode, self.holder, self.operations)
+        })
+    }
+
+    /// The same by a thread of the kernel, which is in no cgroup but that of the whole machine.
+    #[cold]
+    #[inline(never)]
+    fn open_outside_cgroups(&self) -> Result<*mut bindings::file> {
+        // SAFETY: kernel/workqueue.c: work_on_cpu_key calls the function with `self`, and returns when
+        // that is over. Locks of the caller are not taken there, but by who waits for them too.
+        let result = unsafe {
+            bindings::work_on_cpu_key(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                Some(Self::open_callback),
+                ptr::from_ref(self).cast_mut().cast(),
+                static_lock_class!().as_ptr(),
+            )
+        };
+
+        from_err_ptr(result as *mut bindings::file)
+    }
+
+    /// Returns the file, or an error in its place, as C does.
+    ///
+    /// # Safety
+    ///
+    /// Called by kernel/workqueue.c: work_for_cpu_fn, with an `Opening`.
+    unsafe extern "C" fn open_callback(opening: *mut c_void) -> c_long {
+        // SAFETY: By this function's requirements.
+        match unsafe { &*opening.cast::<Self>() }.open() {
+            Ok(file) => file as c_long,
+            Err(e) => e.to_errno() as c_long,
         }
     }
 }
