@@ -264,9 +264,90 @@ test_pmem_dax_in_use() {
 	both
 	refuses pmem_dax detach pins
 	# An io_uring is not gone as soon as its process.
-	while [ "$(cat /sys/block/pmem0/pmem_dax/pinned)" != 0 ]; do
+	while [ "$(cat /sys/block/pmem0/pmem_dax/pinned /sys/block/pmem0/pmem_dax/openers)" != "0
+0" ]; do
 		sleep 0.5
 	done
+	tool 0 detach namespace0.0
+}
+
+# configfs MODULE...: with what they have there.
+configfs() {
+	modprobe -a "$@"
+	mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
+}
+
+# in_kernel DRIVER COMMAND: the kernel has the disk open for what was told its name; no process
+# has, and nothing holds it.
+in_kernel() {
+	local config=/sys/kernel/config/target/core/fileio_0/moves
+	local gadget=/sys/kernel/config/usb_gadget/moves loop
+
+	hand_over namespace0.0 "$1"
+	configfs target_core_mod target_core_file libcomposite usb_f_mass_storage
+	mkdir -p "$config"
+	printf 'fd_dev_name=/dev/pmem0' >"$config/control"
+	echo 1 >"$config/enable"
+	tool 3 "$2" namespace0.0
+	said "pmem0 is what $config/info names"
+	expect "$1" "$(driver_of namespace0.0)" "driver beside LIO"
+	rmdir "$config" "${config%/*}"
+
+	mkdir -p "$gadget/functions/mass_storage.0"
+	echo /dev/pmem0 >"$gadget/functions/mass_storage.0/lun.0/file"
+	tool 3 "$2" namespace0.0
+	said "pmem0 is what $gadget/functions/mass_storage.0/lun.0/file names"
+	expect "$1" "$(driver_of namespace0.0)" "driver beside a gadget"
+	rmdir "$gadget/functions/mass_storage.0" "$gadget"
+
+	# Its name means nothing but where it was made.
+	# shellcheck disable=SC2016 # for that shell
+	loop=$(unshare -m sh -c 'mount -t tmpfs none /media && mknod /media/node b "0x$1" "0x$2" &&
+		losetup -f --show /media/node' sh "$(stat -c %t /dev/pmem0)" "$(stat -c %T /dev/pmem0)")
+	expect /media/node "$(cat "/sys/block/${loop#/dev/}/loop/backing_file")" "name of the loop device"
+	tool 3 "$2" namespace0.0
+	said "pmem0 is what /sys/block/${loop#/dev/}/loop/backing_file names"
+	expect "$1" "$(driver_of namespace0.0)" "driver beside a loop device"
+	losetup -d "$loop"
+	tool 0 "$2" namespace0.0
+	modprobe -r target_core_file target_core_mod usb_f_mass_storage libcomposite
+}
+
+test_nd_pmem_in_kernel() {
+	both
+	in_kernel nd_pmem attach
+}
+
+test_pmem_dax_in_kernel() {
+	both
+	in_kernel pmem_dax detach
+}
+
+# A file that nobody has, as it is on its way from one process to another.
+test_on_its_way() {
+	both
+	hand_over namespace0.0 pmem_dax
+	coproc USERS { exec python3 -I -S -c '
+import os, socket, sys
+into, out = socket.socketpair()
+for name in sys.argv[1:]:
+    fd = os.open(name, os.O_RDONLY)
+    socket.send_fds(into, [b"x"], [fd])
+    os.close(fd)
+print("sent", flush=True)
+sys.stdin.read()' /dev/pmem0 /dev/pmem0; }
+	read -r -t 60 <&"${USERS[0]}" || fail "it could not be sent"
+	expect 2 "$(cat /sys/block/pmem0/pmem_dax/openers)" openers
+	tool 3 detach namespace0.0
+	said "pmem0 is open, and no process shows it (openers: 2): .*"
+	said "namespace0.0 stays with pmem_dax"
+	expect pmem_dax "$(driver_of namespace0.0)" driver
+	tool 0 status namespace0.0
+	said "users: *pmem0 is open, and no process shows it (openers: 2): .*"
+	tool 0 list
+	said "namespace0.0 .* yes"
+	eval "exec ${USERS[1]}>&-"
+	wait "$USERS_PID"
 	tool 0 detach namespace0.0
 }
 
@@ -317,4 +398,5 @@ test_modes() {
 }
 
 run_tests namespace0.0 namespace2.0 -- there_and_back settings all wrong_arguments \
-	nd_pmem_in_use pmem_dax_in_use mount_meanwhile goes_back modes
+	nd_pmem_in_use pmem_dax_in_use nd_pmem_in_kernel pmem_dax_in_kernel on_its_way \
+	mount_meanwhile goes_back modes
