@@ -10,6 +10,7 @@
 #include <linux/dax.h>
 #include <linux/iomap.h>
 #include <linux/libnvdimm.h>
+#include <linux/mman.h>
 #include <linux/nd.h>
 #include <linux/pseudo_fs.h>
 #include "btt.h"

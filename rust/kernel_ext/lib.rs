@@ -17,6 +17,7 @@ pub mod badblocks;
 pub mod block;
 pub mod dax;
 mod device;
+mod error;
 pub mod fs;
 mod ftrace;
 pub mod mm;

@@ -19,6 +19,10 @@ use crate::{
             Major, //
         }, //
     },
+    error::{
+        to_address,
+        to_bytes, //
+    },
     fs::io::{
         sync_range,
         Io, //
@@ -754,7 +758,7 @@ impl Node<'_> {
         let read = self.shim().default.read_iter.ok_or(EINVAL)?;
 
         // SAFETY: They are what the VFS called us with.
-        default_transfer(unsafe { read(io.as_raw(), to.as_raw()) })
+        to_bytes(unsafe { read(io.as_raw(), to.as_raw()) })
     }
 
     /// Writes as the block layer does, through the page cache.
@@ -762,7 +766,7 @@ impl Node<'_> {
         let write = self.shim().default.write_iter.ok_or(EINVAL)?;
 
         // SAFETY: They are what the VFS called us with.
-        default_transfer(unsafe { write(io.as_raw(), from.as_raw()) })
+        to_bytes(unsafe { write(io.as_raw(), from.as_raw()) })
     }
 
     /// Writes back `range` of the page cache, and reports what failed since the file was last
@@ -1026,10 +1030,6 @@ unsafe fn leave_cache(bdev: *mut bindings::block_device) -> Result {
     unsafe { drop_pages(bdev) }
 }
 
-fn default_transfer(result: isize) -> Result<usize> {
-    usize::try_from(result).map_err(|_| Error::from_errno(result as c_int))
-}
-
 /// A reference of an open file of a disk or a partition.
 ///
 /// # Invariants
@@ -1128,9 +1128,10 @@ pub struct AddressRequest<'a> {
 }
 
 impl AddressRequest<'_> {
-    /// Whether the caller named an address.
+    /// Whether the caller named an address. With MAP_FIXED 0 is one, too; mm/mmap.c: do_mmap adds
+    /// that flag to MAP_FIXED_NOREPLACE.
     pub fn has_address(&self) -> bool {
-        self.address != 0
+        self.address != 0 || self.flags & bindings::MAP_FIXED as c_ulong != 0
     }
 
     /// The offset of the mapping in the file.
@@ -1151,10 +1152,6 @@ impl AddressRequest<'_> {
             bindings::mm_get_unmapped_area(self.file, self.address, len, self.pgoff, self.flags)
         };
 
-        // C: IS_ERR_VALUE.
-        match c_long::try_from(address) {
-            Ok(_) => Ok(address as usize),
-            Err(_) => Err(Error::from_errno(address as c_long as c_int)),
-        }
+        to_address(address)
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::{
     bindings,
+    error::to_bytes,
     units::ByteRange, //
 };
 use core::{
@@ -119,7 +120,7 @@ impl<'a> Io<'a> {
         let result =
             unsafe { bindings::generic_write_sync(self.kiocb.as_ptr(), isize::try_from(written)?) };
 
-        usize::try_from(result).map_err(|_| Error::from_errno(result as c_int))
+        to_bytes(result)
     }
 }
 

@@ -45,6 +45,55 @@ static void too_far(int fd)
 	mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, fd, INT64_MAX - SZ_2M + 1);
 }
 
+/* Up there is no address that a process can have. */
+static void too_high(int fd)
+{
+	unsigned long address = 1UL << 63;
+
+	mmap((void *)address, SZ_4K, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+	mmap((void *)-SZ_4K, SZ_4K, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+	mmap((void *)-SZ_2M, SZ_2M, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, SZ_4K);
+	mmap((void *)address, SZ_2M, PROT_READ, MAP_SHARED, fd, SZ_4K);
+}
+
+/* Calls of all kinds that are wrong somehow. */
+static void wrong(int fd)
+{
+	const off_t offsets[] = { -1, INT64_MIN, INT64_MAX, 1L << 40, 1 };
+	char *map = mmap(NULL, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	static char buffer[512];
+	int pipes[2], i;
+
+	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
+		pread(fd, buffer, sizeof(buffer), offsets[i]);
+		pread(fd, (void *)SZ_4K, sizeof(buffer), offsets[i]);
+		pwrite(fd, (void *)SZ_4K, sizeof(buffer), offsets[i]);
+		fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offsets[i], SZ_4K);
+		sync_file_range(fd, offsets[i], SZ_4K, SYNC_FILE_RANGE_WRITE);
+		posix_fadvise(fd, offsets[i], SZ_4K, POSIX_FADV_DONTNEED);
+		mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, fd, offsets[i]);
+		mmap(NULL, SIZE_MAX & ~(SZ_4K - 1), PROT_READ, MAP_SHARED, fd, offsets[i]);
+	}
+	for (i = 0; i < 256; i++)
+		ioctl(fd, _IO(0x12, i), (void *)SZ_4K);
+	if (map == MAP_FAILED)
+		return;
+	for (i = 0; i < 32; i++)
+		madvise(map, SZ_2M, i);
+	mprotect(map, SZ_4K, PROT_READ | PROT_GROWSDOWN);
+	mremap(map, SZ_2M, 2 * SZ_2M, 0);
+	mremap(map, 0, SZ_2M, MREMAP_MAYMOVE);
+	mremap(map, SZ_2M, SZ_2M, MREMAP_MAYMOVE | MREMAP_FIXED, 1UL << 63);
+	msync(map, SZ_2M, MS_SYNC | MS_ASYNC);
+	if (!pipe(pipes)) {
+		splice(fd, NULL, pipes[1], NULL, SZ_4K, SPLICE_F_NONBLOCK);
+		splice(pipes[0], NULL, fd, NULL, SZ_4K, SPLICE_F_NONBLOCK);
+		close(pipes[0]);
+		close(pipes[1]);
+	}
+	munmap(map, SZ_2M);
+}
+
 static void held(int fd)
 {
 	mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, fd, 0);
@@ -103,6 +152,14 @@ FIXTURE_VARIANT_ADD(attack_log, past_the_end) {
 
 FIXTURE_VARIANT_ADD(attack_log, too_far) {
 	.namespace = "namespace0.0", .call = too_far,
+};
+
+FIXTURE_VARIANT_ADD(attack_log, too_high) {
+	.namespace = "namespace0.0", .call = too_high,
+};
+
+FIXTURE_VARIANT_ADD(attack_log, wrong) {
+	.namespace = "namespace0.0", .call = wrong, .calls = 100,
 };
 
 FIXTURE_VARIANT_ADD(attack_log, held) {

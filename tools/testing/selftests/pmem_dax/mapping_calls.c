@@ -648,6 +648,41 @@ ROW(map_growsdown) { .call = map_again, .flags = MAP_FIXED | MAP_GROWSDOWN, .err
 ROW(map_hugetlb) { .call = map_again, .flags = MAP_FIXED | MAP_HUGETLB, .error = EINVAL };
 ROW(map_fixed_noreplace) { .call = map_again, .flags = MAP_FIXED_NOREPLACE, .error = EEXIST };
 
+/* An address that no process has. */
+CALL(map_too_high)
+{
+	char *map = mmap((void *)row->arg, LENGTH, PROT_READ, MAP_SHARED | row->flags, self->fd,
+			 SZ_4K);
+
+	return map == MAP_FAILED ? errno : 0;
+}
+
+#define HIGH	INT64_MIN
+
+ROW(map_too_high) { .call = map_too_high, .arg = HIGH, .flags = MAP_FIXED, .error = ENOMEM };
+ROW(map_highest) { .call = map_too_high, .arg = -LENGTH, .flags = MAP_FIXED, .error = ENOMEM };
+
+/* 0 is an address as any other, for those who may have it; the offset would suit another one. */
+CALL(map_at_zero)
+{
+	char * volatile start = NULL;
+	char *map = mmap(start, LENGTH, PROT_READ, MAP_SHARED | row->flags, self->fd, SZ_4K);
+	char byte;
+
+	if (map == MAP_FAILED)
+		return errno;
+	EXPECT_EQ(start, map);
+	EXPECT_EQ(1, pread(self->fd, &byte, 1, SZ_4K));
+	EXPECT_EQ(byte, load_byte(map));
+	EXPECT_EQ(0, munmap(map, LENGTH));
+	return 0;
+}
+
+ROW(map_fixed_at_zero) { .call = map_at_zero, .flags = MAP_FIXED, .present = SAME };
+ROW(map_fixed_noreplace_at_zero) {
+	.call = map_at_zero, .flags = MAP_FIXED_NOREPLACE, .present = SAME
+};
+
 /* mlock(2) and the like map all pages, and then there is nothing to lock */
 
 CALL(lock)
