@@ -102,7 +102,7 @@ pub(crate) fn handle_by_entries<const FS_DAX: bool>(
     let Some(page) = fault.block() else {
         return refuse(mapping.device(), fault, Refusal::Outside);
     };
-    let writable = fault.is_shared() && fault.is_writable();
+    let writable = fault.may_store();
     let Some(table) = device
         .dax
         .enter_table(fault.table_key(device.dax.largest()))
@@ -169,7 +169,7 @@ fn map<const FS_DAX: bool>(
     shared: bool,
 ) -> Outcome {
     let order = fault.order();
-    let writable = shared && fault.is_writable();
+    let writable = shared && fault.may_store();
     let device = mapping.device();
     let node = mapping.node();
 

@@ -161,16 +161,21 @@ impl<'a> Fault<'a> {
         self.raw().flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0
     }
 
-    /// Whether stores through the mapping reach the device.
+    /// Whether the mapping is a shared one, of which no page is ever copied.
+    ///
+    /// Of a file that is open for reading only, it has VM_MAYSHARE alone (mm/mmap.c: do_mmap), and
+    /// can never be stored to.
     #[inline]
     pub fn is_shared(&self) -> bool {
-        self.vm_flags() & c_ulong::from(bindings::VM_SHARED) != 0
+        self.vm_flags() & c_ulong::from(bindings::VM_MAYSHARE) != 0
     }
 
-    /// Whether the mapping can be stored to.
+    /// Whether stores through the mapping are allowed, and reach the device.
     #[inline]
-    pub fn is_writable(&self) -> bool {
-        self.vm_flags() & c_ulong::from(bindings::VM_WRITE) != 0
+    pub fn may_store(&self) -> bool {
+        let both = c_ulong::from(bindings::VM_SHARED | bindings::VM_WRITE);
+
+        self.vm_flags() & both == both
     }
 
     /// A number that is the same for all faults which may insert at the same place of the same page

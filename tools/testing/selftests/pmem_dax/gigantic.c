@@ -291,6 +291,38 @@ TEST_F(gigantic, private)
 	munmap(map, SZ_1G);
 }
 
+/* A mapping of a file that is open for reading is shared all the same, and has no copies. */
+TEST_F(gigantic, read_only_file)
+{
+	uint64_t seed = new_seed();
+	int fd = open(node, O_RDONLY | O_CLOEXEC), status;
+	char *map = mmap(NULL, SZ_1G, PROT_READ, MAP_SHARED, fd, self->offset);
+	pid_t pid;
+	char *to;
+
+	close(fd);
+	ASSERT_NE(MAP_FAILED, map);
+	mark(self->block, seed);
+	EXPECT_EQ(0, (uintptr_t)map % SZ_1G);
+	EXPECT_EQ(1, faults(map, SZ_1G, false));
+	EXPECT_EQ(SEGV_ACCERR, segv_code(map + SZ_64M, true));
+	EXPECT_EQ(-1, mprotect(map, SZ_1G, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(EACCES, errno);
+	pid = fork();
+	if (!pid)
+		_exit(faults(map, SZ_1G, false));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(1 << 8, status);
+	to = room(SZ_1G, 0);
+	ASSERT_EQ(to, mremap(map, SZ_1G, SZ_1G, MREMAP_MAYMOVE | MREMAP_FIXED, to));
+	EXPECT_EQ(1, faults(to, SZ_1G, false));
+	EXPECT_EQ(-1, differs(to + 7 * SZ_64M, 64, seed, 7 * SZ_64M));
+	/* A part of it, and the rest. */
+	ASSERT_EQ(0, munmap(to + SZ_64M, SZ_4K));
+	EXPECT_EQ(-1, differs(to + 9 * SZ_64M, 64, seed, 9 * SZ_64M));
+	EXPECT_EQ(0, munmap(to, SZ_1G));
+}
+
 /* Of a GiB with a bad page only that is lost; written, all is as it was. */
 TEST_F(gigantic, bad_page)
 {
