@@ -170,25 +170,30 @@ impl Device {
         node: Node<'_>,
         f: impl FnOnce(&BackingFile) -> R,
     ) -> Result<R> {
-        let mut guard = this.users.lock();
-        let users = &mut *guard;
-        let files = match &mut users.files {
-            Some(files) => files,
-            empty => empty.insert(Files {
-                all: File::new(this.dax.inode(), &this.dax.data().name, this.into())?,
-                last: None,
-            }),
-        };
-
-        match &files.last {
-            Some((id, file)) if *id == node.id() => Ok(f(file)),
-            _ => {
-                let file = files.all.back(node)?;
-
-                users.mappers.add(Process::current());
-                Ok(f(&files.last.insert((node.id(), file)).1))
-            }
+        if let Some(file) = this.users.lock().file(node) {
+            return Ok(f(file));
         }
+        // Made without the lock, as memory that the process is charged for may let it wait for long,
+        // and closing a node must not. So others may have made the same meanwhile; `node`, which is
+        // open, keeps what there is.
+        let known = this.users.lock().all();
+        let all = match known {
+            Some(all) => all,
+            None => {
+                let all = File::new(this.dax.inode(), &this.dax.data().name, this.into())?;
+                let all = Arc::new(all, GFP_KERNEL)?;
+
+                this.users.lock().files(all).all.clone()
+            }
+        };
+        let file = all.back(node)?;
+        let mut users = this.users.lock();
+
+        if let Some(file) = users.file(node) {
+            return Ok(f(file));
+        }
+        users.mappers.add(Process::current());
+        Ok(f(&users.files(all).last.insert((node.id(), file)).1))
     }
 
     /// The disk is about to be removed. Whoever wrote to its page cache and did not see that by
@@ -295,9 +300,28 @@ struct Users {
     mappers: LastMappers,
 }
 
+impl Users {
+    /// The file that mappings of `node` have, if it is the one that was mapped last.
+    fn file(&self, node: Node<'_>) -> Option<&BackingFile> {
+        let (id, file) = self.files.as_ref()?.last.as_ref()?;
+
+        (*id == node.id()).then_some(file)
+    }
+
+    /// The one behind all files.
+    fn all(&self) -> Option<Arc<File<Device>>> {
+        Some(self.files.as_ref()?.all.clone())
+    }
+
+    /// The files, with `all` behind them if there are none yet.
+    fn files(&mut self, all: Arc<File<Device>>) -> &mut Files {
+        self.files.get_or_insert(Files { all, last: None })
+    }
+}
+
 /// The files of the mappings of a disk.
 struct Files {
-    all: File<Device>,
+    all: Arc<File<Device>>,
     // That of the node that was mapped last.
     last: Option<(FileId, BackingFile)>,
 }
