@@ -221,15 +221,18 @@ impl<T: Operations> Vtable<T> {
                 // mm removes the VMA, but takes no notice if it has no memory to do so (mm/util.c:
                 // mmap_action_finish).
                 //
-                // SAFETY: The VMA is that of the current process and begins at `start`. Who looks at its
-                // operations has the lock of its mm or its own, and mmap(2) has both for writing
-                // (mm/vma.c: __mmap_new_vma).
-                unsafe {
-                    if let Some(vma) =
-                        bindings::find_vma((*bindings::get_current()).mm, start).as_mut()
-                    {
-                        vma.vm_ops = &Self::REFUSED;
-                    }
+                // SAFETY: The VMA is that of the current process and begins at `start`; mmap(2) has the
+                // lock of the mm (mm/vma.c: __mmap_new_vma).
+                let vma = unsafe { bindings::find_vma((*bindings::get_current()).mm, start) };
+
+                if !vma.is_null() {
+                    // By the pointer, as the VMA is not ours alone: others count themselves in it
+                    // (mm/mmap_lock.c: lock_vma_under_rcu). Those who walk the mappings of the file
+                    // only ask whether there are operations (vma_is_anonymous), and there are.
+                    //
+                    // SAFETY: As above. Who calls an operation has the lock of the mm or of the VMA,
+                    // and mmap(2) has both for writing.
+                    unsafe { (&raw mut (*vma).vm_ops).write_volatile(&Self::REFUSED) };
                 }
                 e.to_errno()
             }

@@ -477,7 +477,9 @@ impl PageMap {
     }
 
     /// How many references folios of a part of the memory have that are not from mappings: one for
-    /// each page that is pinned. Others change them meanwhile. The part begins where a folio does.
+    /// each page that is pinned, or for all that io_uring pins of a folio at once. A moment's picture:
+    /// others change the references meanwhile, and mm/filemap.c: filemap_map_folio_range counts mappings
+    /// before theirs. The part begins where a folio does.
     pub(crate) fn pinned(&self, first: PageOffset) -> Pinned {
         const PART: usize = 1 << 16;
         let all = self.first.0 + self.pages;
@@ -543,9 +545,10 @@ impl PageMap {
     fn is_used(&self, pfn: Pfn) -> bool {
         // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
         let folio = unsafe { bindings::pfn_to_page(pfn.0) }.cast::<bindings::folio>();
-        // SAFETY: As above. A page that is not the head of a folio has the same fields, and all but
-        // the first of them a mapping that is not null (mm/internal.h: prep_compound_tail). Others
-        // change them.
+        // SAFETY: As above. A page that is not the head of a folio has the same fields: in the second
+        // one they count mappings and pins (linux/mm_types.h: struct folio), in those behind it the
+        // mapping is not null (mm/internal.h: prep_compound_tail). Whatever they say, the head tells
+        // that the folio is used. Others change them.
         let (mapping, share) = unsafe {
             let fields = &raw const (*folio).__bindgen_anon_1.__bindgen_anon_1;
 
