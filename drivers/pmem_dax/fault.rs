@@ -196,7 +196,7 @@ fn map<const FS_DAX: bool>(
         Access::Refused => return refuse(device, fault, Refusal::Unaligned),
     };
 
-    if fault.is_superseded() {
+    if fault.is_superseded() || order == Order::Pte && !fault.ensure_table() {
         return Outcome::NO_PAGE;
     }
     // Before the page is there to be stored to, so that no sync can miss it.

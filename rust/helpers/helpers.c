@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/pgalloc.h>
 #include <linux/set_memory.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
@@ -120,6 +121,36 @@ pte_t *pmem_helper_pte_offset_kernel(pmd_t *pmd, unsigned long address)
 void pmem_helper_vma_start_write(struct vm_area_struct *vma)
 {
 	vma_start_write(vma);
+}
+
+bool pmem_helper_pmd_none(pmd_t pmd)
+{
+	return pmd_none(pmd);
+}
+
+spinlock_t *pmem_helper_pmd_lock(struct mm_struct *mm, pmd_t *pmd)
+{
+	return pmd_lock(mm, pmd);
+}
+
+void pmem_helper_pmd_populate(struct mm_struct *mm, pmd_t *pmd, pgtable_t pte)
+{
+	pmd_populate(mm, pmd, pte);
+}
+
+void pmem_helper_mm_inc_nr_ptes(struct mm_struct *mm)
+{
+	mm_inc_nr_ptes(mm);
+}
+
+unsigned int pmem_helper_memalloc_noreclaim_save(void)
+{
+	return memalloc_noreclaim_save();
+}
+
+void pmem_helper_memalloc_noreclaim_restore(unsigned int flags)
+{
+	memalloc_noreclaim_restore(flags);
 }
 
 resource_size_t pmem_helper_nd_info_block_reserve(void)

@@ -13,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/nd.h>
 #include <linux/ratelimit.h>
+#include <linux/sched/mm.h>
 #include <linux/uio.h>
 #include <linux/xarray.h>
 
@@ -38,6 +39,10 @@ void pmem_helper_SetPageHWPoison(struct page *page);
 void pmem_helper_ClearPageHWPoison(struct page *page);
 bool pmem_helper_PageHWPoison(struct page *page);
 bool pmem_helper_pmd_trans_huge(pmd_t pmd);
+bool pmem_helper_pmd_none(pmd_t pmd);
+spinlock_t *pmem_helper_pmd_lock(struct mm_struct *mm, pmd_t *pmd);
+void pmem_helper_pmd_populate(struct mm_struct *mm, pmd_t *pmd, pgtable_t pte);
+void pmem_helper_mm_inc_nr_ptes(struct mm_struct *mm);
 bool pmem_helper_pud_none(pud_t pud);
 bool pmem_helper_pud_trans_huge(pud_t pud);
 pte_t *pmem_helper_pte_offset_kernel(pmd_t *pmd, unsigned long address);
@@ -57,6 +62,10 @@ int pmem_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 
 /* linux/ratelimit.h */
 void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs);
+
+/* linux/sched/mm.h */
+unsigned int pmem_helper_memalloc_noreclaim_save(void);
+void pmem_helper_memalloc_noreclaim_restore(unsigned int flags);
 
 /* linux/set_memory.h */
 int pmem_helper_clear_mce_nospec(unsigned long pfn);

@@ -18,7 +18,30 @@ use core::{
     ptr::NonNull, //
 };
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::barrier::{
+        smp_mb,
+        Write, //
+    }, //
+};
+
+/// Calls `f`, in which nothing that the current task allocates lets it wait: neither for memory to be
+/// reclaimed, nor because its cgroup is over a limit (mm/memcontrol.c: try_charge_memcg), which may be
+/// for 2 s each time.
+///
+/// It takes what is kept for emergencies if there is no other memory. So `f` may allocate no more than
+/// what was allocated for the same end just before, by the common rules, and is given back.
+#[inline(always)]
+pub(crate) fn without_reclaim<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: It sets a flag of the current task.
+    let flags = unsafe { bindings::memalloc_noreclaim_save() };
+    let result = f();
+
+    // SAFETY: It clears what was set above.
+    unsafe { bindings::memalloc_noreclaim_restore(flags) };
+    result
+}
 
 /// How a fault ended.
 ///
@@ -34,6 +57,8 @@ impl Outcome {
     pub const SIGBUS: Self = Self(bindings::vm_fault_reason_VM_FAULT_SIGBUS);
     /// The page is bad: SIGBUS, BUS_MCEERR_AR.
     pub const HW_POISON: Self = Self(bindings::vm_fault_reason_VM_FAULT_HWPOISON);
+    /// There is no memory for it.
+    pub(crate) const OOM: Self = Self(bindings::vm_fault_reason_VM_FAULT_OOM);
     /// Not with this order; try a smaller one.
     pub const FALLBACK: Self = Self(bindings::vm_fault_reason_VM_FAULT_FALLBACK);
     /// The core is to copy the page that was handed to it.
@@ -231,6 +256,55 @@ impl<'a> Fault<'a> {
         (pmd.pmd != 0).then_some(pmd)
     }
 
+    /// Whether there is a page table that is not in its place yet.
+    #[inline(always)]
+    pub(crate) fn has_spare_table(&self) -> bool {
+        !self.raw().prealloc_pte.is_null()
+    }
+
+    /// Puts a page table in the place of the fault, of a single page, unless there is one. Returns
+    /// whether there is one now; otherwise the access has to be tried again.
+    ///
+    /// [`insert`](Self::insert) would allocate one, and a process whose cgroup is over its limits may
+    /// sleep for seconds in that, while others wait for it. To be called when nothing else keeps the
+    /// page from being mapped: where there is an empty table, there can be no large page.
+    #[inline(always)]
+    pub fn ensure_table(&self) -> bool {
+        self.pmd().is_some() || self.install_table()
+    }
+
+    /// C: `pmd_install` of mm/memory.c.
+    #[inline(never)]
+    fn install_table(&self) -> bool {
+        let table = self.raw().prealloc_pte;
+        let pmd = self.raw().pmd;
+
+        if !self.has_spare_table() {
+            return false;
+        }
+        // SAFETY: By the type's invariants the VMA, and so its mm, is valid.
+        let mm = unsafe { (*self.raw().__bindgen_anon_1.vma).vm_mm };
+        // SAFETY: By the type's invariants `pmd` is an entry of the page tables of `mm`.
+        let lock = unsafe { bindings::pmd_lock(mm, pmd) };
+
+        // SAFETY: The entry is valid, and its lock is held.
+        if unsafe { bindings::pmd_none(*pmd) } {
+            // SAFETY: As above.
+            unsafe { bindings::mm_inc_nr_ptes(mm) };
+            // The table was cleared before others see it.
+            smp_mb(Write);
+            // SAFETY: As above; the entry is empty. mm/memory.c: __do_fault allocated the table for
+            // this place, and nobody else knows it.
+            unsafe { bindings::pmd_populate(mm, pmd, table) };
+            // SAFETY: By the type's invariants `vmf` is valid and ours. The table is not, any more:
+            // mm/memory.c: do_fault frees what is left here.
+            unsafe { (*self.vmf.as_ptr()).prealloc_pte = core::ptr::null_mut() };
+        }
+        // SAFETY: It was locked above.
+        unsafe { bindings::spin_unlock(lock) };
+        true
+    }
+
     /// The pages to map if somebody goes through the memory in order: that of the fault, and as many
     /// behind it as are mapped right before it, but no more than `most`, nor past the end of the page
     /// table or the mapping. `None` if nothing is mapped right before it.
@@ -283,22 +357,40 @@ impl<'a> Fault<'a> {
     }
 
     /// Maps `block` at the address of the fault; for stores if `write`. Otherwise it is as the
-    /// protection of the mapping says, which lets nobody store to a private one.
+    /// protection of the mapping says, which lets nobody store to a private one. Never sleeps; for a
+    /// single page [`ensure_table`](Self::ensure_table) comes before.
     #[inline(always)]
     pub fn insert(&self, block: Block<'_>, write: bool) -> Outcome {
         let vmf = self.vmf.as_ptr();
         let page = block.page();
 
         Outcome(match block.order() {
-            // SAFETY: By the type's invariants `vmf` is valid, by those of `Block` so is the page;
-            // mm/memory.c: vmf_insert_page_mkwrite checks the address against the VMA itself.
-            Order::Pte => unsafe { bindings::vmf_insert_page_mkwrite(vmf, page, write) },
-            // SAFETY: As above, and by the invariants of `Block` the head page is a folio of order
-            // 9. mm/huge_memory.c: insert_pmd checks the address; `block()` checked the whole.
+            Order::Pte => return self.insert_page(page, write),
+            // SAFETY: By the type's invariants `vmf` is valid, by those of `Block` the head page is a
+            // folio of order 9. mm/huge_memory.c: insert_pmd checks the address; `block()` checked the whole.
             Order::Pmd => unsafe { bindings::vmf_insert_folio_pmd(vmf, page.cast(), write) },
             // SAFETY: The same, with order 18 and insert_pud.
             Order::Pud => unsafe { bindings::vmf_insert_folio_pud(vmf, page.cast(), write) },
         })
+    }
+
+    #[inline(always)]
+    fn insert_page(&self, page: *mut bindings::page, write: bool) -> Outcome {
+        let vmf = self.vmf.as_ptr();
+
+        // There is a table, but MADV_DONTNEED may take it away at any moment. C then allocates another
+        // one, in place of that which goes; or it says that there is no memory, though only the access
+        // has to be tried again (mm/memory.c: insert_page).
+        let outcome = without_reclaim(|| {
+            // SAFETY: By the type's invariants `vmf` is valid, by those of `Block` so is the page;
+            // mm/memory.c: vmf_insert_page_mkwrite checks the address against the VMA itself.
+            Outcome(unsafe { bindings::vmf_insert_page_mkwrite(vmf, page, write) })
+        });
+
+        match outcome {
+            Outcome::OOM => Outcome::NO_PAGE,
+            other => other,
+        }
     }
 
     /// Gives `page` to the core, to be copied for a store to a private mapping.
