@@ -285,7 +285,7 @@ impl Device {
     /// sleep.
     pub(crate) fn refault(&self) {
         // A fault that looked before what changed did is over then, or has its page in the table.
-        self.dax.wait_for_tables();
+        self.dax.wait_for_faults();
         if let Some(all) = self.dax.data().geometry.all() {
             self.dax.inode().unmap(all, false);
         }

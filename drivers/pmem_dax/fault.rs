@@ -103,10 +103,8 @@ pub(crate) fn handle_by_entries<const FS_DAX: bool>(
         return refuse(mapping.device(), fault, Refusal::Outside);
     };
     let writable = fault.may_store();
-    let Some(table) = device
-        .dax
-        .enter_table(fault.table_key(device.dax.largest()))
-    else {
+    // Before anything else is looked at, as in `map`.
+    let Some(entries) = device.dax.enter_entries() else {
         return refuse(device, fault, Refusal::Removed);
     };
 
@@ -119,7 +117,7 @@ pub(crate) fn handle_by_entries<const FS_DAX: bool>(
     if writable {
         device.dirty.mark_block(page, order);
     }
-    let outcome = table.map_by_entries(&fault);
+    let outcome = entries.map(&fault);
 
     if outcome.is_refusal() {
         trace::fault_refused(&device.dax.data().name, &fault, Refusal::Entries);

@@ -12,6 +12,7 @@ use crate::{
     },
     mm::{
         fault::{
+            without_reclaim,
             Fault,
             Outcome,
             Run, //
@@ -56,6 +57,11 @@ use kernel::{
         lock::{
             mutex::MutexBackend,
             Backend, //
+        },
+        srcu::{
+            self,
+            new_srcu,
+            Srcu, //
         },
         Arc, //
     },
@@ -170,7 +176,7 @@ impl Drop for TableGuard<'_> {
 ///
 /// - `dax` is a valid DAX device, of which a reference is owned; its private data is this.
 /// - `pages` stays mapped until `dead` is set, and after that `dax` was killed and each of
-///   `table_locks` taken. As long, `provider` is there.
+///   `table_locks` taken, or the readers of `faults` waited for. As long, `provider` is there.
 /// - `disk` is null until a disk is about to be added, and [`REMOVED`] from its removal on, when all
 ///   bios have ended. Between, `dead` is not set.
 #[pin_data(PinnedDrop)]
@@ -187,6 +193,8 @@ pub struct Device<T: Operations> {
     small: AtomicBool,
     #[pin]
     table_locks: [TableLock; TABLE_LOCKS],
+    // In place of the locks, for memory that file systems may map too.
+    faults: Option<Pin<KBox<Srcu>>>,
     #[pin]
     data: T,
 }
@@ -241,6 +249,10 @@ impl<T: Operations> Device<T> {
             made: AtomicBool::new(false),
             small: AtomicBool::new(false),
             table_locks <- pin_init::pin_init_array_from_fn(|_| TableLock::new()),
+            faults: match page_type {
+                PageType::Generic => None,
+                PageType::FsDax => Some(KBox::pin_init(new_srcu!("pmem_dax faults"), GFP_KERNEL)?),
+            },
             data <- data,
             // SAFETY: The device is pinned, and releases the pages before it goes.
             pages <- unsafe {
@@ -442,10 +454,35 @@ impl<T: Operations> Device<T> {
         })
     }
 
-    /// Waits for all [`Table`]s that there are now. May sleep.
-    pub fn wait_for_tables(&self) {
-        for table in &self.table_locks {
-            drop(table.lock());
+    /// Keeps memory that file systems may map too from going away, or returns `None` if it is gone, or
+    /// not of that kind. May be held while sleeping.
+    ///
+    /// Others may be at the same place: fs/dax.c has a lock of its own for each block, a bit of its
+    /// entry, under which it looks whether the place was filled meanwhile with another order
+    /// (dax_iomap_pte_fault, dax_iomap_pmd_fault). And it allocates, which may take long.
+    #[inline]
+    pub fn enter_entries(&self) -> Option<Entries<'_, T>> {
+        let reader = self.faults.as_ref()?.read_lock();
+
+        if self.dead.load(Ordering::Acquire) {
+            return None;
+        }
+        // INVARIANT: The SRCU is held, and `dead` was not set after it was taken. So `shut_down` waits
+        // for it.
+        Some(Entries {
+            device: self,
+            _reader: reader,
+        })
+    }
+
+    /// Waits for all faults that there are now: for each [`Table`] and [`Entries`]. May sleep, but not
+    /// for anybody who sleeps: what was looked at before is mapped by then, and all that is looked at
+    /// after is seen as it is now.
+    pub fn wait_for_faults(&self) {
+        match &self.faults {
+            None => self.table_locks.iter().for_each(|table| drop(table.lock())),
+            // The caller may hold what others wait for.
+            Some(faults) => faults.synchronize_expedited(),
         }
     }
 
@@ -465,7 +502,7 @@ impl<T: Operations> Device<T> {
         // SAFETY: By the type's invariants `dax` is valid. drivers/dax/super.c: kill_dax clears the
         // alive bit and waits for the readers of the SRCU.
         unsafe { bindings::kill_dax(self.dax) };
-        self.wait_for_tables();
+        self.wait_for_faults();
         // Nobody can insert pages now, so one pass is enough.
         if let Some(all) = ByteRange::of_pages(PageOffset(0), self.pages.pages()) {
             self.inode().unmap(all, true);
@@ -495,7 +532,7 @@ impl<T: Operations> Device<T> {
             let _ = self.take_back();
         };
         // SAFETY: The device is dead, and killed and waited for after, and there are no bios, so there
-        // is no `Alive` but ours and no `Table`, of which all users of the memory need one; the
+        // is no `Alive` but ours, no `Table` and no `Entries`, of which all users of the memory need one; the
         // mappings were removed.
         unsafe { self.pages.release(settle, waiting, idle) };
         // INVARIANT: All has been waited for.
@@ -668,7 +705,7 @@ impl<T: Operations> Device<T> {
             }
         }
         // A fault that looked at the list before is over then, or has its page in the table.
-        device.wait_for_tables();
+        device.wait_for_faults();
         // Who touches it faults again, and is told then with the address. The generic handler would
         // find only those who map the head of the folio.
         device.inode().unmap(range, false);
@@ -875,31 +912,6 @@ impl<T: Operations> Table<'_, T> {
         })
     }
 
-    /// Maps what `fault` is for, in a mapping of [`Device::inode`], as fs/dax.c does it, of which the
-    /// memory is then until [`Device::settle`]. For pages that file systems may map too.
-    pub fn map_by_entries(&self, fault: &Fault<'_>) -> Outcome {
-        let order = fault.order();
-
-        self.device.pages.lend();
-
-        // SAFETY: The fault is that of a VMA whose file is of the inode, which is DAX; who truncates
-        // it has to exclude `Table`s. There is nothing to sync after the fault.
-        let outcome = Outcome(unsafe {
-            bindings::dax_iomap_fault(
-                fault.as_raw(),
-                order.order(),
-                ptr::null_mut(),
-                ptr::null_mut(),
-                &Device::<T>::IOMAP_OPERATIONS,
-            )
-        });
-
-        if order == Order::Pte && !self.device.pages.is_large(fault.page()) {
-            self.device.small.store(true, Ordering::Relaxed);
-        }
-        outcome
-    }
-
     /// Whether [`map_run`](Self::map_run) can map any of the pages behind `page`.
     #[inline]
     pub fn maps_runs(&self, page: PageOffset) -> bool {
@@ -928,6 +940,63 @@ impl<T: Operations> Table<'_, T> {
         });
 
         (outcome == Outcome::NO_PAGE).then_some(outcome)
+    }
+}
+
+/// The proof that memory which file systems may map too is there, and stays as long as this lives, for
+/// who maps it into page tables: see [`Device::enter_entries`].
+///
+/// # Invariants
+///
+/// `device` was not dead after the SRCU was taken, which is its `faults`.
+pub struct Entries<'a, T: Operations> {
+    device: &'a Device<T>,
+    _reader: srcu::Guard<'a>,
+}
+
+impl<T: Operations> Entries<'_, T> {
+    /// Maps what `fault` is for, in a mapping of [`Device::inode`], as fs/dax.c does it, of which the
+    /// memory is then until [`Device::settle`].
+    pub fn map(&self, fault: &Fault<'_>) -> Outcome {
+        let order = fault.order();
+
+        if order == Order::Pte && !fault.can_have_table() {
+            return Outcome::NO_PAGE;
+        }
+        self.device.pages.lend();
+        // fs/dax.c allocates a page table once more. As one was just allocated for this fault, and is
+        // freed after, this one may be had without waiting: see `Device::wait_for_faults`.
+        let outcome = match order == Order::Pte && fault.has_spare_table() {
+            true => without_reclaim(|| self.map_entry(fault)),
+            false => self.map_entry(fault),
+        };
+
+        if order != Order::Pte {
+            return outcome;
+        }
+        if !self.device.pages.is_large(fault.page()) {
+            self.device.small.store(true, Ordering::Relaxed);
+        }
+        // There was memory for the entry. So it was the table that there was none for, or which went
+        // meanwhile: mm looks for one again before it calls us.
+        if outcome == Outcome::OOM && self.device.inode().has_entry(fault.page()) {
+            return Outcome::NO_PAGE;
+        }
+        outcome
+    }
+
+    fn map_entry(&self, fault: &Fault<'_>) -> Outcome {
+        // SAFETY: The fault is that of a VMA whose file is of the inode, which is DAX; who truncates
+        // it has to exclude `Entries`. There is nothing to sync after the fault.
+        Outcome(unsafe {
+            bindings::dax_iomap_fault(
+                fault.as_raw(),
+                fault.order().order(),
+                ptr::null_mut(),
+                ptr::null_mut(),
+                &Device::<T>::IOMAP_OPERATIONS,
+            )
+        })
     }
 }
 

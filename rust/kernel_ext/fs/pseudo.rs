@@ -278,6 +278,13 @@ impl Inode {
         unsafe { bindings::synchronize_rcu() };
     }
 
+    /// Whether `page` belongs to the mapping, or did: see [`with_entries`](Self::with_entries).
+    #[cold]
+    pub(crate) fn has_entry(&self, page: PageOffset) -> bool {
+        // SAFETY: By the type's invariants the mapping is valid, and so is its array.
+        !unsafe { bindings::xa_load(self.entries(), page.0) }.is_null()
+    }
+
     /// Whether somebody pins memory that belongs to the mapping: see
     /// [`with_entries`](Self::with_entries). It is mapped by nobody after. May sleep.
     ///

@@ -256,6 +256,14 @@ impl<'a> Fault<'a> {
         (pmd.pmd != 0).then_some(pmd)
     }
 
+    /// Whether there is a page table at the place, or one for it, which mm/memory.c: __do_fault
+    /// allocates before it calls us if there is none. That may be gone by now (MADV_DONTNEED with
+    /// PT_RECLAIM: mm/memory.c: zap_empty_pte_table); then the access has to be tried again.
+    #[inline(always)]
+    pub(crate) fn can_have_table(&self) -> bool {
+        self.pmd().is_some() || self.has_spare_table()
+    }
+
     /// Whether there is a page table that is not in its place yet.
     #[inline(always)]
     pub(crate) fn has_spare_table(&self) -> bool {
