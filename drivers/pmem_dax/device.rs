@@ -518,6 +518,20 @@ impl disk::Operations for Device {
         }
     }
 
+    /// What sleep leaves of the CPU caches is up to the platform, and the host of a virtio-pmem cannot
+    /// be asked for a flush any more. Where nothing is marked, nothing is at stake.
+    fn suspend(&self) -> Result {
+        if self.dirty.is_empty() {
+            return Ok(());
+        }
+        self.make_durable().inspect_err(|_| {
+            pr_err!(
+                "{}: the machine is kept from sleep: the flush failed, and the last stores may be lost: unbind it to have it sleep all the same\n",
+                self.name()
+            );
+        })
+    }
+
     /// Pages that are mapped writable could not be made read-only in place, only removed: that is
     /// for the hardware to ask for, not for a user who may not know of the mapping.
     fn make_read_only(&self) -> Result {

@@ -12,6 +12,7 @@
 #include <linux/libnvdimm.h>
 #include <linux/mman.h>
 #include <linux/nd.h>
+#include <linux/pm_domain.h>
 #include <linux/pseudo_fs.h>
 #include "btt.h"
 #include "dax-private.h"

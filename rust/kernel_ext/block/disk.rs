@@ -177,6 +177,14 @@ pub trait Operations: Send + Sync + Sized + 'static {
     /// meanwhile.
     fn last_close(&self);
 
+    /// Prepares the disk for the machine's sleep, or for an image of the machine to be made or
+    /// restored. No process runs until that is over. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// The machine stays up then.
+    fn suspend(&self) -> Result;
+
     /// The user wants the disk or a partition to be read-only. May sleep.
     fn make_read_only(&self) -> Result;
 
@@ -278,6 +286,14 @@ impl<T: Operations> Registration<T> {
         }
         raw.private_data = data.into_foreign();
 
+        // SAFETY: The disk is valid, and so is the device of its whole, which has no driver, ever.
+        // Nothing writes to a domain.
+        unsafe {
+            bindings::dev_pm_domain_set(
+                &raw mut (*raw.part0).bd_device,
+                ptr::from_ref(Vtable::<T>::SLEEP).cast_mut(),
+            )
+        };
         // SAFETY: The disk is valid.
         unsafe { bindings::set_capacity(disk.as_ptr(), capacity.0) };
         // SAFETY: As above. There is nothing in sysfs yet that it could tell of.
@@ -432,6 +448,32 @@ impl<T: Operations> Vtable<T> {
         free_disk: Some(Self::free_disk_callback),
         ..pin_init::zeroed()
     };
+
+    // Devices of the nd bus are not told of sleep (drivers/nvdimm/bus.c: __nd_device_register), but a
+    // disk is, and before what was there before it: its provider. It has no driver that could be asked.
+    // "poweroff" comes after the image of a hibernation was written.
+    const SLEEP: &'static bindings::dev_pm_domain = &bindings::dev_pm_domain {
+        ops: bindings::dev_pm_ops {
+            suspend: Some(Self::suspend_callback),
+            freeze: Some(Self::suspend_callback),
+            poweroff: Some(Self::suspend_callback),
+            ..pin_init::zeroed()
+        },
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// Called by drivers/base/power/main.c: device_suspend, with the device of a disk of ours, of
+    /// which dpm_suspend has a reference.
+    unsafe extern "C" fn suspend_callback(dev: *mut bindings::device) -> c_int {
+        // SAFETY: By this function's requirements it is in the `block_device` of the whole disk.
+        let part = unsafe { kernel::container_of!(dev, bindings::block_device, bd_device) };
+        // SAFETY: As above; the disk is there as long as its device is.
+        let data = unsafe { data::<T>((*part).bd_disk) };
+
+        data.suspend().map_or_else(|e| e.to_errno(), |()| 0)
+    }
 
     /// # Safety
     ///
