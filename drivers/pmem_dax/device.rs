@@ -217,9 +217,10 @@ impl Device {
     }
 
     /// Ends all mapping: there will be no new ones, and no access through old ones. What was stored
-    /// is made durable. Waits for pages that somebody pinned, and makes durable what they stored.
+    /// is made durable. Waits for pages that somebody pinned, unless the machine goes down, and makes
+    /// durable what they stored.
     pub(crate) fn shut_down(&self, removed: Removed<Self>) {
-        removed.shut_down(
+        let done = removed.shut_down(
             |alive| {
                 if self.finish(alive).is_err() {
                     pr_err!(
@@ -236,7 +237,7 @@ impl Device {
             },
             |page| {
                 pr_warn!(
-                    "{}: waiting for page {:#x}, which {}; mapped last by {}\n",
+                    "{}: waiting for page {:#x}, which {}; mapped last by {}; until then ndctl and readers of its attributes wait, too\n",
                     self.name(),
                     page.0,
                     match self.mode {
@@ -247,6 +248,13 @@ impl Device {
                 );
             },
         );
+
+        if done.is_err() {
+            pr_warn!(
+                "{}: a page is still in use: left as it is, as the machine goes down\n",
+                self.name()
+            );
+        }
     }
 
     fn write_back(&self, alive: &Alive<'_, Media>, range: ByteRange) {

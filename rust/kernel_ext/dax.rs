@@ -21,7 +21,8 @@ use crate::{
             PageMap,
             PageType,
             Pinned,
-            Span, //
+            Span,
+            StillUsed, //
         },
     },
     pmem::Memory,
@@ -490,14 +491,20 @@ impl<T: Operations> Device<T> {
     ///
     /// # Safety
     ///
-    /// There is no disk, or it was removed.
+    /// - There is no disk, or it was removed.
+    /// - If it returns an error, `self` is never dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`StillUsed`] if `give_up` returned true while a page was busy.
     pub(crate) unsafe fn shut_down(
         &self,
         last: impl Fn(&Alive<'_, T>),
         waiting: impl FnMut(PageOffset),
-    ) {
+        give_up: impl Fn() -> bool,
+    ) -> Result<(), StillUsed> {
         if self.dead.swap(true, Ordering::AcqRel) {
-            return;
+            return Ok(());
         }
         // SAFETY: By the type's invariants `dax` is valid. drivers/dax/super.c: kill_dax clears the
         // alive bit and waits for the readers of the SRCU.
@@ -533,13 +540,14 @@ impl<T: Operations> Device<T> {
         };
         // SAFETY: The device is dead, and killed and waited for after, and there are no bios, so there
         // is no `Alive` but ours, no `Table` and no `Entries`, of which all users of the memory need one; the
-        // mappings were removed.
-        unsafe { self.pages.release(settle, waiting, idle) };
+        // mappings were removed. By this function's requirements the pages are not dropped if it fails.
+        unsafe { self.pages.release(settle, waiting, idle, give_up) }?;
         // INVARIANT: All has been waited for.
         //
         // SAFETY: As above: nobody has a reference of it.
         let provider = unsafe { &mut *self.provider.get() };
         drop(provider.take());
+        Ok(())
     }
 
     /// The device, unless it was killed. The caller may have seen it alive before: who kills it waits for
@@ -757,8 +765,9 @@ unsafe extern "C" fn iomap_begin_callback(
 #[pinned_drop]
 impl<T: Operations> PinnedDrop for Device<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: A disk has a reference of its data, of which this is a part, until it is freed.
-        unsafe { self.shut_down(|_| (), |_| ()) };
+        // SAFETY: A disk has a reference of its data, of which this is a part, until it is freed. It
+        // is never given up.
+        let _ = unsafe { self.shut_down(|_| (), |_| (), || false) };
         // SAFETY: By the type's invariants a reference is owned.
         unsafe { bindings::put_dax(self.dax) };
     }

@@ -16,7 +16,10 @@ use crate::{
         self,
         Alive, //
     },
-    mm::memremap::Span,
+    mm::memremap::{
+        self,
+        Span, //
+    },
     module::THIS_MODULE,
     trace, //
 };
@@ -341,6 +344,7 @@ impl<T: Driver> PinnedDrop for Registration<T> {
         //
         // SAFETY: By the type's invariants it is registered.
         unsafe { bindings::driver_unregister(&raw mut (*self.driver.get()).drv) };
+        memremap::wait_if_kept();
     }
 }
 

@@ -2,7 +2,8 @@
 
 //! Properties of the machine.
 //!
-//! C header: [`include/linux/cc_platform.h`](srctree/include/linux/cc_platform.h)
+//! C header: [`include/linux/cc_platform.h`](srctree/include/linux/cc_platform.h),
+//! [`include/linux/kernel.h`](srctree/include/linux/kernel.h)
 
 use crate::bindings;
 
@@ -13,4 +14,20 @@ use crate::bindings;
 pub fn encrypts_memory() -> bool {
     // SAFETY: It has no requirements.
     unsafe { bindings::cc_platform_has(bindings::cc_attr_CC_ATTR_HOST_MEM_ENCRYPT) }
+}
+
+/// Returns whether the machine is being halted, switched off, reset, or replaced by kexec. The lock
+/// of each device is waited for then (drivers/base/core.c: device_shutdown). Sleep does not count.
+///
+/// C: `system_state`.
+pub fn is_ending() -> bool {
+    // SAFETY: It is never written by Rust; kernel/reboot.c changes it at any time.
+    let state = unsafe { (&raw const bindings::system_state).read_volatile() };
+
+    matches!(
+        state,
+        bindings::system_states_SYSTEM_HALT
+            | bindings::system_states_SYSTEM_POWER_OFF
+            | bindings::system_states_SYSTEM_RESTART
+    )
 }

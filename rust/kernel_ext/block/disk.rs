@@ -18,7 +18,9 @@ use crate::{
         self,
         Alive, //
     },
+    mm::memremap::StillUsed,
     module::THIS_MODULE,
+    platform,
     units::{
         PageOffset,
         Sector,
@@ -417,10 +419,26 @@ impl<T: Operations> Removed<T> {
     ///
     /// May sleep as long as somebody pins a page; `waiting` is called with the offset of one, about
     /// every ten seconds.
-    pub fn shut_down(self, last: impl Fn(&Alive<'_, T::Dax>), waiting: impl FnMut(PageOffset)) {
+    ///
+    /// # Errors
+    ///
+    /// [`StillUsed`] if somebody pins a page when the machine [is ending](platform::is_ending), which
+    /// must not wait. The memory stays as it is then, with all that refers to it.
+    pub fn shut_down(
+        self,
+        last: impl Fn(&Alive<'_, T::Dax>),
+        waiting: impl FnMut(PageOffset),
+    ) -> Result<(), StillUsed> {
         // SAFETY: By the invariants of the registration it is valid as long as that is; by the type's
-        // invariants its disk was removed, and there will be no other.
-        unsafe { self.0.dax.as_ref().shut_down(last, waiting) };
+        // invariants its disk was removed, and there will be no other. If it fails, the reference of
+        // the disk is never put, so its data, of which this is a part, are never dropped.
+        unsafe {
+            self.0
+                .dax
+                .as_ref()
+                .shut_down(last, waiting, platform::is_ending)
+        }
+        .inspect_err(|_| mem::forget(self))
     }
 }
 

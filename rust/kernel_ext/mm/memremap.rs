@@ -54,6 +54,21 @@ pub struct Pinned {
     pub next: Option<PageOffset>,
 }
 
+/// Somebody uses pages that were to be released. They stay as they are for ever.
+#[derive(Debug)]
+pub struct StillUsed;
+
+/// Whether there are pages that stay for ever.
+static KEPT: AtomicBool = AtomicBool::new(false);
+
+/// Waits for ever if pages of this module's stay for ever, as they refer to its code. Only the
+/// machine's end brings that about, and nothing waits for a module then.
+pub(crate) fn wait_if_kept() {
+    while KEPT.load(Ordering::Acquire) {
+        fsleep(Delta::from_secs(1));
+    }
+}
+
 /// Physical memory that is to get pages.
 ///
 /// # Invariants
@@ -581,6 +596,8 @@ impl PageMap {
     /// page about every ten seconds, to tell who is to blame; `idle` when there is none left, and
     /// the memory still mapped. `settle` is called before each look, to let go of pages.
     ///
+    /// The wait is over, too, when `give_up` says so of a busy page, and `idle` was called after.
+    ///
     /// `memunmap_pages` itself does not wait for pins (mm/memremap.c: GUP takes no reference of the
     /// page map), it would free struct pages that are in use.
     ///
@@ -588,18 +605,24 @@ impl PageMap {
     ///
     /// - Nobody uses `base` or inserts a page any more, nor calls [`Self::publish`].
     /// - All mappings of the pages have been removed, and cannot come back.
+    /// - If it returns an error, `self` is never dropped: the pages go on to refer to it.
+    ///
+    /// # Errors
+    ///
+    /// [`StillUsed`] if it was given up. The memory stays mapped.
     pub(crate) unsafe fn release(
         &self,
         settle: impl Fn(),
         mut waiting: impl FnMut(PageOffset),
         idle: impl FnOnce(),
-    ) {
+        give_up: impl Fn() -> bool,
+    ) -> Result<(), StillUsed> {
         const POLL: Delta = Delta::from_millis(20);
         const POLLS_PER_REPORT: u32 = 500;
         let mut polls = 0u32;
 
         if !self.mapped.swap(false, Ordering::AcqRel) {
-            return;
+            return Ok(());
         }
         // mincore(2) finds them without a page that is mapped, and has a reference for a moment.
         if self.page_type == PageType::Generic {
@@ -613,6 +636,11 @@ impl PageMap {
             if polls % POLLS_PER_REPORT == POLLS_PER_REPORT / 10 {
                 waiting(PageOffset(pfn.0 - self.first.0));
             }
+            if give_up() {
+                KEPT.store(true, Ordering::Release);
+                idle();
+                return Err(StillUsed);
+            }
             polls = polls.wrapping_add(1);
             fsleep(POLL);
         }
@@ -623,6 +651,7 @@ impl PageMap {
         // SAFETY: `memremap_pages` succeeded, this is the only call, and by this function's
         // requirements nobody uses the memory.
         unsafe { bindings::memunmap_pages(self.pgmap.get()) };
+        Ok(())
     }
 
     fn forget_mapping(&self) {
@@ -647,7 +676,7 @@ impl PageMap {
 impl PinnedDrop for PageMap {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The owner is going away, so there is nobody who could use the memory: a user of
-        // it holds a reference of the owner.
-        unsafe { self.release(|| (), |_| (), || ()) };
+        // it holds a reference of the owner. It is never given up.
+        let _ = unsafe { self.release(|| (), |_| (), || (), || false) };
     }
 }

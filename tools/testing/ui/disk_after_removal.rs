@@ -20,5 +20,5 @@ fn late<T: Operations>(namespace: &Namespace<'_>, disk: Registration<T>) {
     let removed = disk.remove();
 
     namespace.update_read_only(&disk);
-    removed.shut_down(|_| (), |_| ());
+    let _ = removed.shut_down(|_| (), |_| ());
 }

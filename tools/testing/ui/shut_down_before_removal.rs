@@ -14,5 +14,5 @@ use kernel_ext::block::disk::{
 };
 
 fn early<T: Operations>(disk: Registration<T>) {
-    disk.shut_down(|_| (), |_| ());
+    let _ = disk.shut_down(|_| (), |_| ());
 }

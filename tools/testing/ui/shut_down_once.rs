@@ -14,6 +14,6 @@ use kernel_ext::block::disk::{
 };
 
 fn twice<T: Operations>(disk: Removed<T>) {
-    disk.shut_down(|_| (), |_| ());
-    disk.shut_down(|_| (), |_| ());
+    let _ = disk.shut_down(|_| (), |_| ());
+    let _ = disk.shut_down(|_| (), |_| ());
 }
