@@ -51,7 +51,10 @@ use core::{
 };
 use kernel::{
     device,
-    error::from_err_ptr,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     iov::IovIterSource,
     prelude::*,
     sync::{
@@ -684,9 +687,9 @@ impl<T: Operations> Device<T> {
         // the pages are mapped.
         let made = unsafe { &(*(*pgmap).owner.cast::<Self>()).made };
 
-        // The kernel goes on to map the page for itself then, and nobody else does yet. Of what the
-        // hardware tells the bus of an NVDIMM knows too (drivers/acpi/nfit/mce.c), which the driver asks
-        // next.
+        // With an error the kernel goes on to map the page for itself, and nobody else does yet. What the
+        // hardware reports the bus of an NVDIMM knows too (drivers/acpi/nfit/mce.c), which its driver
+        // asks next; of other memory nobody remembers it.
         if !made.load(Ordering::Acquire) {
             return ENXIO.to_errno();
         }
@@ -703,10 +706,11 @@ impl<T: Operations> Device<T> {
             // SAFETY: By this function's requirements the pages are in the map.
             unsafe { bindings::SetPageHWPoison(bindings::pfn_to_page(pfn + i)) };
         }
+        // From here on somebody may make it good again, before the rest is done: the page stays mapped in
+        // the kernel all the time, so any write to it is one to memory. What follows is then done for
+        // nothing: entries of page tables come back by faults, and who is told has lost what was there.
         let taken = device.data.memory_failure(range);
         if taken.is_err() {
-            // With an error the kernel leaves the page mapped for itself: arch/x86/kernel/cpu/mce/core.c
-            // calls set_mce_nospec only without. So nobody need know it who writes to the page.
             for i in 0..pages {
                 // SAFETY: As above.
                 unsafe { bindings::ClearPageHWPoison(bindings::pfn_to_page(pfn + i)) };
@@ -717,22 +721,45 @@ impl<T: Operations> Device<T> {
         // Who touches it faults again, and is told then with the address. The generic handler would
         // find only those who map the head of the folio.
         device.inode().unmap(range, false);
-        if device.pages.page_type() == PageType::Generic {
-            return taken.map_or_else(|e| e.to_errno(), |()| 0);
+        let told = device.tell_files(Pfn(pfn), range, flags);
+
+        match taken.and(told) {
+            Err(e) => e.to_errno(),
+            Ok(()) if flags & bindings::mf_flags_MF_SW_SIMULATED as c_int != 0 => 0,
+            // arch/x86/kernel/cpu/mce/core.c: kill_me_maybe must not go on where the CPU cannot.
+            Ok(()) if flags & bindings::mf_flags_MF_MUST_KILL as c_int != 0 => EIO.to_errno(),
+            // All was done. With 0 the callers of x86 would now take the page from the kernel's mapping
+            // (set_mce_nospec), of which they tell nobody: who made it good meanwhile, or is writing it
+            // back, would touch it, and that is an oops. To them this is as good: kill_me_maybe, and
+            // memory_failure_cb of drivers/acpi/apei/ghes.c, take it that whoever ran into it was
+            // told. It costs that mm/memory-failure.c says "Failed" in the log and in its statistics,
+            // that a caller prints the error, and that the CPU, when it speculates, may find it again.
+            Ok(()) => HWPOISON as c_int,
         }
-        // A file system that asked for it looks after its files. Those of others are found by the
-        // generic handler, and what belongs to no file by nobody.
-        //
+    }
+
+    /// Has the processes told that map a page of ours through a file: by the file system, if it asked
+    /// for that, and otherwise as file systems do it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    fn tell_files(&self, pfn: Pfn, range: ByteRange, flags: c_int) -> Result {
+        if self.pages.page_type() == PageType::Generic {
+            return Ok(());
+        }
         // SAFETY: By the type's invariants `dax` is valid.
         let told = unsafe {
-            bindings::dax_holder_notify_failure(device.dax, range.start(), range.len(), flags)
+            bindings::dax_holder_notify_failure(self.dax, range.start(), range.len(), flags)
         };
-        match (taken, told) {
-            // That handler would set the flag.
-            (Err(e), _) => e.to_errno(),
-            (_, told) if told != EOPNOTSUPP.to_errno() => told,
-            _ if device.pages.is_of_another(Pfn(pfn)) => EOPNOTSUPP.to_errno(),
-            _ => 0,
+
+        if told != EOPNOTSUPP.to_errno() {
+            return to_result(told);
+        }
+        // What belongs to no file is used by nobody.
+        match self.pages.file_of(pfn) {
+            Some(file) => file.kill_procs(flags),
+            None => Ok(()),
         }
     }
 }

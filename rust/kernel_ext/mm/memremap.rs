@@ -26,8 +26,12 @@ use core::{
 };
 use kernel::{
     device,
-    error::from_err_ptr,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     prelude::*,
+    sync::rcu,
     time::{
         delay::fsleep,
         Delta, //
@@ -579,16 +583,39 @@ impl PageMap {
         !mapping.is_null() || share != 0 || unsafe { bindings::folio_ref_count(folio) } != 0
     }
 
-    /// Whether the page is in a file that is not of our inode. Valid while mapped.
-    pub(crate) fn is_of_another(&self, pfn: Pfn) -> bool {
+    /// Where a page is in a file that is not of our inode, if it is in one. Valid while mapped.
+    pub(crate) fn file_of(&self, pfn: Pfn) -> Option<FilePage> {
+        let rcu = rcu::read_lock();
         // SAFETY: The caller's page is mapped.
         let folio = unsafe { bindings::pfn_folio(pfn.0) };
-        // SAFETY: As above. Others change it.
-        let mapping = unsafe {
-            (&raw const (*folio).__bindgen_anon_1.__bindgen_anon_1.mapping).read_volatile()
-        };
+        // SAFETY: As above.
+        let page = unsafe { bindings::pfn_to_page(pfn.0) };
+        // SAFETY: As above; a folio starts with a page, and pages are an array. Others change them.
+        let fields = unsafe { &raw const (*folio).__bindgen_anon_1.__bindgen_anon_1 };
+        // SAFETY: As above.
+        let mapping = || unsafe { (&raw const (*fields).mapping).read_volatile() };
+        let file = mapping();
 
-        !mapping.is_null() && mapping != self.inode.mapping()
+        if file.is_null() || file == self.inode.mapping() {
+            return None;
+        }
+        // SAFETY: An inode is freed after RCU was waited for, and its mapping was that of the page, as
+        // fs/dax.c: dax_lock_folio has it.
+        let inode = NonNull::new(unsafe { bindings::igrab((*file).host) })?;
+        // SAFETY: As above.
+        let first = unsafe { (&raw const (*fields).__bindgen_anon_2.index).read_volatile() };
+        // INVARIANT: igrab took the reference.
+        let found = FilePage {
+            inode,
+            mapping: file,
+            index: first + (page.addr() - folio.addr()) / size_of::<bindings::page>(),
+        };
+        // If the file let go of it meanwhile, there is nobody to be told.
+        let is_there = mapping() == file;
+
+        // To put an inode may sleep.
+        drop(rcu);
+        is_there.then_some(found)
     }
 
     /// Waits until nobody maps or pins a page, and unmaps the memory. The first call does it, any
@@ -669,6 +696,38 @@ impl PageMap {
     #[inline]
     pub(crate) fn len(&self) -> u64 {
         (self.pages as u64) << PAGE_SHIFT
+    }
+}
+
+/// A page of a file with direct access.
+///
+/// # Invariants
+///
+/// A reference of `inode` is owned, whose mapping is `mapping`.
+pub(crate) struct FilePage {
+    inode: NonNull<bindings::inode>,
+    mapping: *mut bindings::address_space,
+    index: usize,
+}
+
+impl FilePage {
+    /// Removes the page from all mappings of the file, and sends signals to processes that had it: at
+    /// once to the one that runs, to others if they asked for it. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the file has no direct access any more.
+    pub(crate) fn kill_procs(&self, flags: c_int) -> Result {
+        // SAFETY: By the type's invariants the mapping is valid. mm/memory-failure.c looks for the entry
+        // of the page itself, and locks it.
+        to_result(unsafe { bindings::mf_dax_kill_procs(self.mapping, self.index, 1, flags) })
+    }
+}
+
+impl Drop for FilePage {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariants a reference is owned.
+        unsafe { bindings::iput(self.inode.as_ptr()) };
     }
 }
 
