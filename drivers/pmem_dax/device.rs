@@ -232,7 +232,16 @@ impl Device {
                 // phys_pte_init leaves an entry that is there, though it is not present).
                 let media = self.dax.data();
                 if let Some(all) = media.geometry.all() {
-                    media.for_each_bad_page(all, |page| alive.forget_poison(page));
+                    media.for_each_bad_page(all, |page| {
+                        if alive.map_for_kernel(page).is_err() {
+                            pr_err!(
+                                "{}: bytes {:#x} to {:#x} stay unmapped in the kernel: its page table could not be changed: restart before another driver uses them\n",
+                                self.name(),
+                                page.start(),
+                                page.end()
+                            );
+                        }
+                    });
                 }
             },
             |page| {

@@ -133,7 +133,8 @@ impl Media {
         if cleared < part.len() {
             return Err(EIO);
         }
-        alive.forget_poison(part);
+        // It may be that the kernel does not map it since another driver had it.
+        alive.map_for_kernel(part).map_err(|_| EIO)?;
         alive.memory().invalidate(part);
         trace::poison_clear(&self.name, part);
         Ok(())
@@ -158,8 +159,7 @@ impl dax::Operations for Media {
 
     /// # Errors
     ///
-    /// `ENOSPC` if the list of bad blocks is full. What was not looked at before an access must not be
-    /// taken from the kernel, whose own accesses could not be ended then.
+    /// `ENOSPC` if the list of bad blocks is full: what is not in it is not looked at before an access.
     fn memory_failure(&self, range: ByteRange) -> Result {
         let pages = whole_pages(range).unwrap_or(range);
 
@@ -197,6 +197,8 @@ impl dax::Operations for Media {
             let end = range.start().saturating_add(done as u64);
 
             self.badblocks.clear(whole_sectors(range.before(end)))?;
+            // After the list, as a report marks the page before: none is marked that is not in it.
+            alive.forget_poison(range.before(end));
         }
         Ok(done)
     }

@@ -93,11 +93,6 @@ void pmem_helper_ClearPageHWPoison(struct page *page)
 	ClearPageHWPoison(page);
 }
 
-bool pmem_helper_PageHWPoison(struct page *page)
-{
-	return PageHWPoison(page);
-}
-
 bool pmem_helper_pmd_trans_huge(pmd_t pmd)
 {
 	return pmd_trans_huge(pmd);

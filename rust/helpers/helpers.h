@@ -37,7 +37,6 @@ int pmem_helper_folio_ref_count(const struct folio *folio);
 int pmem_helper_folio_mapcount(const struct folio *folio);
 void pmem_helper_SetPageHWPoison(struct page *page);
 void pmem_helper_ClearPageHWPoison(struct page *page);
-bool pmem_helper_PageHWPoison(struct page *page);
 bool pmem_helper_pmd_trans_huge(pmd_t pmd);
 bool pmem_helper_pmd_none(pmd_t pmd);
 spinlock_t *pmem_helper_pmd_lock(struct mm_struct *mm, pmd_t *pmd);

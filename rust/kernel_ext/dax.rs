@@ -863,30 +863,37 @@ impl<T: Operations> Alive<'_, T> {
         unsafe { Memory::new(self.device.pages.base(), self.device.pages.len()) }
     }
 
-    /// Forgets that the pages which `range` touches were reported bad, and makes the kernel map them
-    /// as memory again: after a machine check it does not (arch/x86/kernel/cpu/mce/core.c:
-    /// set_mce_nospec), and an access would be an oops. Which sectors are bad is not in here.
+    /// Makes the kernel map the pages that `range` touches as memory, if it does not: what was told of
+    /// a machine check by another driver is mapped for none any more (arch/x86/kernel/cpu/mce/core.c:
+    /// set_mce_nospec), and an access is an oops. A page that is mapped stays as it is, and so does a
+    /// large page around it (arch/x86/mm/pat/set_memory.c: __should_split_large_page). May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of `clear_mce_nospec`; then a page may not be touched.
+    pub fn map_for_kernel(&self, range: ByteRange) -> Result {
+        for pfn in self.frames(range) {
+            // SAFETY: By the type's invariants the page is one of those that are mapped.
+            to_result(unsafe { bindings::clear_mce_nospec(pfn) })?;
+        }
+        Ok(())
+    }
+
+    /// Forgets that the pages which `range` touches were reported bad. Which sectors are bad is not in
+    /// here.
     pub fn forget_poison(&self, range: ByteRange) {
-        let first = range.start() / PAGE_SIZE;
+        for pfn in self.frames(range) {
+            // SAFETY: By the type's invariants the page is mapped.
+            unsafe { bindings::ClearPageHWPoison(bindings::pfn_to_page(pfn)) };
+        }
+    }
+
+    /// The page frames that `range` touches.
+    fn frames(&self, range: ByteRange) -> core::ops::Range<usize> {
+        let first = self.device.pages.first().0;
         let end = range.end().min(self.device.pages.len()).div_ceil(PAGE_SIZE);
 
-        for page in first..end {
-            let pfn = self.device.pages.first().0 + page as usize;
-            // SAFETY: By the type's invariants the page is mapped.
-            let page = unsafe { bindings::pfn_to_page(pfn) };
-
-            // SAFETY: As above.
-            if unsafe { bindings::PageHWPoison(page) } {
-                // Before the flag goes, by which others who write to the page know to do it too. It
-                // fails only if a page table cannot be split; then the page stays unmapped in the
-                // kernel, as it was.
-                //
-                // SAFETY: As above.
-                let _ = unsafe { bindings::clear_mce_nospec(pfn) };
-                // SAFETY: As above.
-                unsafe { bindings::ClearPageHWPoison(page) };
-            }
-        }
+        first + (range.start() / PAGE_SIZE) as usize..first + end as usize
     }
 }
 

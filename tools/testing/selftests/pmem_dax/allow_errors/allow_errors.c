@@ -14,6 +14,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
+#include <linux/set_memory.h>
 #include <linux/uio.h>
 
 #include "nd.h"
@@ -25,6 +26,8 @@ __used __section("_error_injection_whitelist") = {
 #include "functions.h"
 	/* One byte is left. */
 	FUNCTION(copy_mc_to_kernel, TRUE),
+	/* It is called for bad memory only. */
+	FUNCTION(clear_mce_nospec, ERRNO),
 };
 
 MODULE_DESCRIPTION("Lets fail_function have functions that pmem_dax calls");
