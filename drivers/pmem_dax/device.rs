@@ -229,20 +229,9 @@ impl Device {
                     );
                 }
                 // Else who maps the memory into the kernel next finds holes (arch/x86/mm/init_64.c:
-                // phys_pte_init leaves an entry that is there, though it is not present).
-                let media = self.dax.data();
-                if let Some(all) = media.geometry.all() {
-                    media.for_each_bad_page(all, |page| {
-                        if alive.map_for_kernel(page).is_err() {
-                            pr_err!(
-                                "{}: bytes {:#x} to {:#x} stay unmapped in the kernel: its page table could not be changed: restart before another driver uses them\n",
-                                self.name(),
-                                page.start(),
-                                page.end()
-                            );
-                        }
-                    });
-                }
+                // phys_pte_init leaves an entry that is there, though it is not present). The log has
+                // what stays.
+                let _ = self.dax.data().map_bad_pages(alive);
             },
             |page| {
                 pr_warn!(

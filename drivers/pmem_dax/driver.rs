@@ -233,6 +233,9 @@ impl nvdimm::Driver for Driver {
         }
         device.dax.set_write_cache(has_cache);
         device.dax.data().populate(namespace, &data);
+        if let Some(alive) = device.dax.enter() {
+            device.dax.data().map_bad_pages(&alive)?;
+        }
 
         // The last thing that can fail must not be after the disk is there.
         let taken = KBox::new_uninit(GFP_KERNEL)?;

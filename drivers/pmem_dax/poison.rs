@@ -104,6 +104,31 @@ impl Media {
         f(rest);
     }
 
+    /// Makes the kernel map the pages of the list: it does not if another driver had them when they went
+    /// bad, and what is good of them could not be written to. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// That of the last one that stays unmapped.
+    pub(crate) fn map_bad_pages(&self, alive: &Alive<'_, Self>) -> Result {
+        let mut result = Ok(());
+
+        if let Some(all) = self.geometry.all() {
+            self.for_each_bad_page(all, |page| {
+                if let Err(error) = alive.map_for_kernel(page) {
+                    pr_err!(
+                        "{}: bytes {:#x} to {:#x} stay unmapped in the kernel: its page table could not be changed: restart before a driver uses them\n",
+                        &*self.name,
+                        page.start(),
+                        page.end()
+                    );
+                    result = Err(error);
+                }
+            });
+        }
+        result
+    }
+
     /// Makes the hardware forget that memory in `range` is bad, whose content is undefined then.
     #[cold]
     fn heal(&self, alive: &Alive<'_, Self>, range: ByteRange) -> Result {
