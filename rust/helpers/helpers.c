@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/interval_tree_generic.h>
 #include <linux/pgalloc.h>
 #include <linux/set_memory.h>
 #include <linux/string.h>
@@ -163,6 +164,32 @@ int pmem_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs)
 {
 	ratelimit_default_init(rs);
+}
+
+/* What only looks at the tree is used, and the rest not even compiled. */
+INTERVAL_TREE_DEFINE(struct vm_area_struct, shared.rb, pgoff_t, shared.rb_subtree_last,
+		     vma_start_pgoff, vma_last_pgoff, static __maybe_unused, vma_tree)
+
+struct vm_area_struct *pmem_helper_vma_tree_iter_first(struct rb_root_cached *root,
+						       pgoff_t start, pgoff_t last)
+{
+	return vma_tree_iter_first(root, start, last);
+}
+
+struct vm_area_struct *pmem_helper_vma_tree_iter_next(struct vm_area_struct *vma,
+						      pgoff_t start, pgoff_t last)
+{
+	return vma_tree_iter_next(vma, start, last);
+}
+
+struct task_struct *pmem_helper_next_task(struct task_struct *p)
+{
+	return next_task(p);
+}
+
+struct task_struct *pmem_helper___next_thread(struct task_struct *p)
+{
+	return __next_thread(p);
 }
 
 int pmem_helper_clear_mce_nospec(unsigned long pfn)

@@ -14,6 +14,7 @@
 #include <linux/nd.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include <linux/xarray.h>
 
@@ -65,6 +66,16 @@ void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs);
 /* linux/sched/mm.h */
 unsigned int pmem_helper_memalloc_noreclaim_save(void);
 void pmem_helper_memalloc_noreclaim_restore(unsigned int flags);
+
+/* linux/interval_tree_generic.h, for struct address_space: as mm/interval_tree.c */
+struct vm_area_struct *pmem_helper_vma_tree_iter_first(struct rb_root_cached *root,
+						       pgoff_t start, pgoff_t last);
+struct vm_area_struct *pmem_helper_vma_tree_iter_next(struct vm_area_struct *vma,
+						      pgoff_t start, pgoff_t last);
+
+/* linux/sched/signal.h */
+struct task_struct *pmem_helper_next_task(struct task_struct *p);
+struct task_struct *pmem_helper___next_thread(struct task_struct *p);
 
 /* linux/set_memory.h */
 int pmem_helper_clear_mce_nospec(unsigned long pfn);

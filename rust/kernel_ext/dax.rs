@@ -17,6 +17,7 @@ use crate::{
             Outcome,
             Run, //
         },
+        memory_failure,
         memremap::{
             PageMap,
             PageType,
@@ -721,6 +722,11 @@ impl<T: Operations> Device<T> {
         // Who touches it faults again, and is told then with the address. The generic handler would
         // find only those who map the head of the folio.
         device.inode().unmap(range, false);
+        if taken.is_ok() {
+            for i in 0..pages {
+                memory_failure::kill_procs(device.inode(), PageOffset(page + i));
+            }
+        }
         let told = device.tell_files(Pfn(pfn), range, flags);
 
         match taken.and(told) {

@@ -4,4 +4,5 @@
 
 pub mod fault;
 pub mod mapping;
+pub(crate) mod memory_failure;
 pub mod memremap;

@@ -590,6 +590,41 @@ TEST_F(fault_injection, machine_checks)
 	close(pipe_of[1]);
 }
 
+/*
+ * A page that the kernel does not get into its mapping again is not written to, and stays bad. It
+ * is made good by a write that comes later.
+ */
+TEST_F(fault_injection, hole)
+{
+	ASSERT_EQ(0, shell("insmod \"$PMEM_DAX_ALLOW_ERRORS_KO\""));
+	ASSERT_EQ(0, write_line(FUNCTIONS "verbose", "0"));
+	ASSERT_EQ(0, write_line(FUNCTIONS "probability", "100"));
+	it.fd = open_node();
+	it.map = map_shared(it.fd, LENGTH, 0);
+	ASSERT_NE(MAP_FAILED, it.map);
+	ASSERT_EQ(0, go_bad(it.map + SZ_4K));
+	ASSERT_TRUE(set_function("clear_mce_nospec", true));
+	ASSERT_TRUE(arm());
+	EXPECT_EQ(-1, pwrite(it.fd, it.buffer, SZ_4K, SZ_4K));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_TRUE(disarm());
+	EXPECT_EQ(12, poisoned(it.map + SZ_4K, false));
+	EXPECT_EQ(-1, pread(it.fd, it.buffer, SZ_4K, SZ_4K));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(SZ_4K, pwrite(it.fd, it.buffer, SZ_4K, SZ_4K));
+	EXPECT_EQ(0, bus_code(it.map + SZ_4K, true));
+
+	/* Nor is the next driver left to find out. */
+	ASSERT_EQ(0, go_bad(it.map + SZ_4K));
+	ASSERT_TRUE(arm());
+	shell("dmesg -C");
+	ASSERT_EQ(0, write_line(DRIVER "unbind", NAMESPACE));
+	EXPECT_TRUE(disarm());
+	EXPECT_EQ(0, shell("log_has \"bytes 0x1000 to 0x2000 stay unmapped\""));
+	ASSERT_TRUE(set_function("clear_mce_nospec", false));
+	ASSERT_EQ(0, shell("rmmod allow_errors"));
+}
+
 /* It is not refused, whatever happens. */
 TEST_F_TIMEOUT(fault_injection, unbind, 900)
 {

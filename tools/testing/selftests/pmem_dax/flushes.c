@@ -595,8 +595,8 @@ TEST_F(flushes, pinned)
 TEST_F(flushes, bad_page)
 {
 	touch(self->map + CHUNK(1));
-	ASSERT_EQ(0, madvise(self->map + CHUNK(1) + 3 * SZ_4K, SZ_4K, MADV_HWPOISON));
-	ASSERT_EQ(0, madvise(self->map + CHUNK(2) - SZ_4K, SZ_4K, MADV_HWPOISON));
+	ASSERT_EQ(0, go_bad(self->map + CHUNK(1) + 3 * SZ_4K));
+	ASSERT_EQ(0, go_bad(self->map + CHUNK(2) - SZ_4K));
 	touch(self->map + CHUNK(2));
 	EXPECT_SEEN("back 200000+3000 back 204000+1fb000 back 400000+200000 flush",
 		    fsync(self->fd));

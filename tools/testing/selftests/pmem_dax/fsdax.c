@@ -213,7 +213,7 @@ TEST_F(fsdax, bad_page)
 	ASSERT_NE(MAP_FAILED, map);
 	memset(map, 1, LENGTH);
 
-	/* Who asked for it is killed, or told, by the handler. */
+	/* Who asked for it is killed. */
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (pid == 0) {
@@ -221,6 +221,7 @@ TEST_F(fsdax, bad_page)
 		_exit(0);
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(SIGBUS, status);
 	EXPECT_EQ(BUS_MCEERR_AR, bus_code(map + SZ_2M + SZ_4K, false));
 	EXPECT_EQ(0, bus_code(map + SZ_2M, false));
 	EXPECT_EQ(0, bus_code(map + SZ_2M + 2 * SZ_4K, true));

@@ -332,7 +332,7 @@ TEST_F(gigantic, bad_page)
 	char *map;
 
 	mark(self->block, seed);
-	ASSERT_EQ(0, madvise(self->block + bad, SZ_4K, MADV_HWPOISON));
+	ASSERT_EQ(0, go_bad(self->block + bad));
 	EXPECT_EQ(12, poisoned(self->block + bad + 5, variant->store));
 	EXPECT_EQ(0, bus_code(self->block + bad - 1, variant->store));
 	EXPECT_EQ(0, bus_code(self->block + bad + SZ_4K, variant->store));

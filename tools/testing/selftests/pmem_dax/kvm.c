@@ -125,7 +125,7 @@ static void break_and_heal(struct __test_metadata *_metadata, FIXTURE_DATA(kvm) 
 
 	store_byte(self->map + INPUT, 1);
 	ASSERT_EQ(0, run(self));
-	ASSERT_EQ(0, madvise(self->map + bad, SZ_4K, MADV_HWPOISON));
+	ASSERT_EQ(0, go_bad(self->map + bad));
 	EXPECT_EQ(EINTR, run(self));
 	EXPECT_EQ(SIGBUS, told.si_signo);
 	EXPECT_EQ(BUS_MCEERR_AR, told.si_code);

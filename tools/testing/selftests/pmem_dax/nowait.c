@@ -134,7 +134,7 @@ static void bad_memory(struct __test_metadata *_metadata, FIXTURE_DATA(nowait) *
 	char *map = map_shared(self->fd, 2 * SZ_2M, 0);
 
 	ASSERT_NE(MAP_FAILED, map);
-	ASSERT_EQ(0, madvise(map + BAD, SZ_4K, MADV_HWPOISON));
+	ASSERT_EQ(0, go_bad(map + BAD));
 	munmap(map, 2 * SZ_2M);
 	ASSERT_TRUE(is_bad());
 }

@@ -384,6 +384,48 @@ static inline int poisoned(char *address, bool store)
 	return bus_code(address, store) == BUS_MCEERR_AR ? access_error.lsb : -1;
 }
 
+/* What the process was told of memory that went bad, without touching it. */
+static struct {
+	int signals, code, lsb;
+	void *address;
+} report;
+
+static inline void on_report(int signal, siginfo_t *info, void *context)
+{
+	report.signals++;
+	report.code = info->si_code;
+	report.lsb = info->si_addr_lsb;
+	report.address = info->si_addr;
+}
+
+/* listen_for_reports() - from here on; what was before is forgotten */
+static inline void listen_for_reports(struct sigaction *old)
+{
+	struct sigaction action = { .sa_sigaction = on_report, .sa_flags = SA_SIGINFO };
+
+	memset(&report, 0, sizeof(report));
+	sigaction(SIGBUS, &action, old);
+}
+
+/*
+ * go_bad() - make the page at @address bad, as memory-failure tests do
+ *
+ * Returns 0 if that worked, and who did it was told, once, as if by a load; -1 and errno if it did
+ * not; 1 if it was told otherwise. With more than one mapping of the page it is that of any.
+ */
+static inline int go_bad(char *address)
+{
+	struct sigaction old;
+	int result;
+
+	listen_for_reports(&old);
+	result = madvise(address, SZ_4K, MADV_HWPOISON);
+	sigaction(SIGBUS, &old, NULL);
+	if (result)
+		return report.signals ? 1 : result;
+	return report.signals != 1 || report.code != BUS_MCEERR_AR || report.lsb != 12;
+}
+
 /*
  * fill(), differs() - bytes that tell where on the device they belong
  *

@@ -6,6 +6,7 @@
  */
 #include <poll.h>
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/uio.h>
 
 #include <liburing.h>
@@ -23,16 +24,23 @@
 /* by_madvise() - as memory-failure tests do */
 static int by_madvise(char *map, off_t offset)
 {
-	return madvise(map + offset, SZ_4K, MADV_HWPOISON);
+	return go_bad(map + offset);
 }
 
-/* by_address() - as mcelog does */
+/* by_address() - as mcelog does, which has it mapped here */
 static int by_address(char *map, off_t offset)
 {
+	static uint64_t start;
+	struct sigaction old;
 	char line[32];
+	int result;
 
-	snprintf(line, sizeof(line), "%#" PRIx64 "\n", namespace_start(NAMESPACE) + offset);
-	return write_line("/sys/devices/system/memory/hard_offline_page", line);
+	start = start ?: namespace_start(NAMESPACE);
+	snprintf(line, sizeof(line), "%#" PRIx64 "\n", start + offset);
+	listen_for_reports(&old);
+	result = write_line("/sys/devices/system/memory/hard_offline_page", line);
+	sigaction(SIGBUS, &old, NULL);
+	return result;
 }
 
 static int bad_blocks(int flags)
@@ -49,6 +57,7 @@ static int by_list(char *map, off_t offset)
 	char line[32];
 	int fd = bad_blocks(O_WRONLY), result;
 
+	memset(&report, 0, sizeof(report));
 	snprintf(line, sizeof(line), "%lu 8\n", offset / 512);
 	result = write(fd, line, strlen(line)) == strlen(line) ? 0 : -1;
 	close(fd);
@@ -78,21 +87,26 @@ FIXTURE(poison) {
 FIXTURE_VARIANT(poison) {
 	size_t skew;
 	int (*report)(char *map, off_t offset);
+	/* Whether the driver is told, and so tells. */
+	bool told;
 };
 
 FIXTURE_VARIANT_ADD(poison, huge) {
 	.skew = 0,
 	.report = by_madvise,
+	.told = true,
 };
 
 FIXTURE_VARIANT_ADD(poison, small) {
 	.skew = SZ_4K,
 	.report = by_madvise,
+	.told = true,
 };
 
 FIXTURE_VARIANT_ADD(poison, address) {
 	.skew = 0,
 	.report = by_address,
+	.told = true,
 };
 
 FIXTURE_VARIANT_ADD(poison, list) {
@@ -140,6 +154,144 @@ TEST_F(poison, accessed)
 	EXPECT_EQ(-1, differs(other, BAD, self->seed, 0));
 	EXPECT_EQ(-1, differs(self->map + BAD + SZ_4K, LENGTH - BAD - SZ_4K, self->seed,
 			      BAD + SZ_4K));
+}
+
+/* Who finds it, or makes as if, is told at once where it is. */
+TEST_F(poison, told_at_once)
+{
+	ASSERT_EQ(variant->told, report.signals);
+	if (!variant->told)
+		return;
+	EXPECT_EQ(BUS_MCEERR_AR, report.code);
+	EXPECT_EQ(self->map + BAD, report.address);
+	EXPECT_EQ(LSB, report.lsb);
+	/* Of each page, and with the address of a mapping that shares it, not of a copy. */
+	ASSERT_EQ(0, munmap(self->map, LENGTH));
+	self->map = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_PRIVATE, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, self->map);
+	touch(self->map + BAD + SZ_4K);
+	self->map = map_skewed(self->fd, LENGTH, 0, variant->skew, PROT_READ | PROT_WRITE,
+			       MAP_SHARED);
+	ASSERT_NE(MAP_FAILED, self->map);
+	ASSERT_EQ(0, variant->report(self->map, BAD + SZ_4K));
+	EXPECT_EQ(1, report.signals);
+	EXPECT_EQ(self->map + BAD + SZ_4K, report.address);
+}
+
+/* struct other - another process that has the page mapped, at an address of its own */
+struct other {
+	int policy;
+	/* Whether it is another thread than the first that asks. */
+	bool thread;
+	pid_t pid;
+	/* What it says is all of a struct seen; what it is told is to say that, by a byte. */
+	int says, told;
+};
+
+struct seen {
+	void *map;
+	int signals, code, lsb;
+	void *address;
+	bool by_thread;
+};
+
+static bool by_thread;
+
+static void on_report_of_thread(int signal, siginfo_t *info, void *context)
+{
+	by_thread = getpid() != gettid();
+	on_report(signal, info, context);
+}
+
+static void *ask_for_ever(void *data)
+{
+	struct other *other = data;
+	char byte = 0;
+
+	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, other->policy, 0, 0);
+	write(other->says, &byte, 1);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static void be_another(struct other *other)
+{
+	struct sigaction action = { .sa_sigaction = on_report_of_thread, .sa_flags = SA_SIGINFO };
+	char *map = map_shared(open_node(), LENGTH, 0);
+	struct seen seen = { .map = map };
+	pthread_t thread;
+	char byte = 0;
+
+	memset(&report, 0, sizeof(report));
+	sigaction(SIGBUS, &action, NULL);
+	load_byte(map + SZ_2M);
+	if (other->thread) {
+		pthread_create(&thread, NULL, ask_for_ever, other);
+	} else {
+		if (other->policy != PR_MCE_KILL_DEFAULT)
+			prctl(PR_MCE_KILL, PR_MCE_KILL_SET, other->policy, 0, 0);
+		write(other->says, &byte, 1);
+	}
+	while (read(other->told, &byte, 1) < 0)
+		;
+	seen.signals = report.signals;
+	seen.code = report.code;
+	seen.lsb = report.lsb;
+	seen.address = report.address;
+	seen.by_thread = by_thread;
+	write(other->says, &seen, sizeof(seen));
+	_exit(0);
+}
+
+/* Others are told before they touch it, if they asked for that. */
+TEST_F(poison, told_early)
+{
+	struct other others[] = {
+		{ .policy = PR_MCE_KILL_EARLY },
+		{ .policy = PR_MCE_KILL_EARLY, .thread = true },
+		{ .policy = PR_MCE_KILL_LATE },
+		{ .policy = PR_MCE_KILL_DEFAULT },
+	};
+	off_t bad = BAD + 3 * SZ_4K;
+	int pipes[2][2], status;
+	struct seen seen;
+	unsigned int i;
+	bool early;
+	char byte = 0;
+
+	for (i = 0; i < ARRAY_SIZE(others); i++) {
+		ASSERT_EQ(0, pipe(pipes[0]));
+		ASSERT_EQ(0, pipe(pipes[1]));
+		fflush(NULL);
+		others[i].pid = fork();
+		ASSERT_LE(0, others[i].pid);
+		if (others[i].pid == 0) {
+			others[i].says = pipes[0][1];
+			others[i].told = pipes[1][0];
+			munmap(self->map, LENGTH);
+			be_another(&others[i]);
+		}
+		others[i].says = pipes[0][0];
+		others[i].told = pipes[1][1];
+		ASSERT_EQ(1, read(others[i].says, &byte, 1));
+	}
+	ASSERT_EQ(0, variant->report(self->map, bad));
+	EXPECT_EQ(variant->told, report.signals);
+	for (i = 0; i < ARRAY_SIZE(others); i++) {
+		early = variant->told && others[i].policy == PR_MCE_KILL_EARLY;
+		ASSERT_EQ(1, write(others[i].told, &byte, 1));
+		ASSERT_EQ(sizeof(seen), read(others[i].says, &seen, sizeof(seen)));
+		EXPECT_EQ(early, seen.signals);
+		if (early) {
+			EXPECT_EQ(BUS_MCEERR_AO, seen.code);
+			EXPECT_EQ(seen.map + bad, seen.address);
+			EXPECT_EQ(LSB, seen.lsb);
+			EXPECT_EQ(others[i].thread, seen.by_thread);
+		}
+		ASSERT_EQ(others[i].pid, waitpid(others[i].pid, &status, 0));
+		EXPECT_EQ(0, status);
+	}
 }
 
 /* What is mapped along with the pages that somebody goes through is never the bad one. */

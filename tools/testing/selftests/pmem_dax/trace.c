@@ -354,7 +354,7 @@ TEST_F(trace, poison)
 	touch(map + bad);
 	strcpy(node, LEGACY_NODE);
 	ASSERT_EQ(0, enable("all"));
-	ASSERT_EQ(0, madvise(map + bad, SZ_4K, MADV_HWPOISON));
+	ASSERT_EQ(0, go_bad(map + bad));
 	EXPECT_STREQ("pmem_poison_set: disk=pmem2 start=0x205000 bytes=0x1000\n", told());
 
 	ASSERT_EQ(0, enable("all"));
@@ -366,7 +366,7 @@ TEST_F(trace, poison)
 	EXPECT_STREQ(self->expected, told());
 
 	/* The hardware makes nothing good that is not written then. */
-	ASSERT_EQ(0, madvise(map + bad + SZ_4K, SZ_4K, MADV_HWPOISON));
+	ASSERT_EQ(0, go_bad(map + bad + SZ_4K));
 	ASSERT_EQ(0, enable("all"));
 	EXPECT_EQ(SZ_4K, pwrite(fd, buffer, 2 * SZ_4K, bad));
 	EXPECT_STREQ("pmem_poison_clear: disk=pmem2 start=0x205000 bytes=0x1000\n", told());
@@ -388,7 +388,7 @@ static void do_all(struct __test_metadata *_metadata, int fd)
 	touch(map);
 	touch(private);
 	EXPECT_EQ(0, fsync(fd));
-	EXPECT_EQ(0, madvise(map, SZ_4K, MADV_HWPOISON));
+	EXPECT_EQ(0, go_bad(map));
 	EXPECT_EQ(12, poisoned(map, true));
 	EXPECT_EQ(SZ_4K, pwrite(fd, buffer, SZ_4K, 0));
 	munmap(map, 2 * SZ_2M);
