@@ -12,6 +12,7 @@ use crate::{
     fault::TouchOrder,
     geometry::Geometry,
     io,
+    lent::Lent,
     mapping,
     poison::Media, //
 };
@@ -107,6 +108,8 @@ pub(crate) struct Device {
     pub(crate) synchronous: bool,
     pub(crate) dirty: DirtyChunks,
     pub(crate) mappings: Mappings,
+    #[pin]
+    pub(crate) lent: Lent,
     pub(crate) order: TouchOrder,
     leaving: AtomicBool,
     #[pin]
@@ -148,6 +151,7 @@ impl Device {
             synchronous,
             dirty,
             mappings,
+            lent <- Lent::new(),
             order: TouchOrder::new(),
             leaving: AtomicBool::new(false),
             users <- new_mutex!(Users::default(), "pmem_dax users"),
@@ -253,6 +257,30 @@ impl Device {
                 self.name()
             );
         }
+    }
+
+    /// Waits for those who pin a page of `part`, or of the disk, for a tenth of a second: it may be that
+    /// they are ending.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`.
+    fn wait_for_pins(&self, part: Option<ByteRange>) -> Result {
+        let alive = self.dax.enter().ok_or(ENXIO)?;
+        let all = self.dax.data().geometry.all().ok_or(EINVAL)?;
+
+        self.lent.settle(part.unwrap_or(all), |mut range| {
+            for _ in 0..10 {
+                let Some(page) = alive.first_pinned(range) else {
+                    return Ok(());
+                };
+
+                // What is before it was looked at.
+                range = range.from(page.to_bytes().unwrap_or(0));
+                fsleep(Delta::from_millis(10));
+            }
+            Err(EBUSY)
+        })
     }
 
     fn write_back(&self, alive: &Alive<'_, Media>, range: ByteRange) {
@@ -478,12 +506,19 @@ impl disk::Operations for Device {
     }
 
     /// A file system may map what was mapped here before.
-    fn exclusive_open(&self) -> Result {
-        self.dax.settle().inspect_err(|_| {
+    ///
+    /// And who uses a page cache is not to meet those who pinned what was mapped here before.
+    fn exclusive_open(&self, part: Option<ByteRange>) -> Result {
+        match self.mode {
+            Mode::FsDax => self.dax.settle(),
+            Mode::Generic => self.wait_for_pins(part),
+        }
+        .inspect_err(|_| {
             if self.log.allows() {
                 pr_notice!(
-                    "{}: not to be had alone: somebody still pins a page that was mapped\n",
-                    self.name()
+                    "{}: not to be had alone: somebody still pins a page that was mapped: close the files that have it (io_uring buffers, RDMA, VFIO); mapped last by {}\n",
+                    self.name(),
+                    self.users.lock().mappers
                 );
             }
         })
@@ -596,6 +631,9 @@ impl node::Operations for Device {
         // What was the end of a partition may be somebody else's bytes next. And what is mapped
         // between `make_read_only` and the end of BLKROSET would stay writable.
         self.refault();
+        if let Some(all) = self.dax.data().geometry.all() {
+            self.lent.widen(all);
+        }
     }
 
     fn close(&self, node: Node<'_>) {

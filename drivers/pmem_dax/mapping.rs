@@ -112,6 +112,14 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
             GFP_KERNEL,
         )?;
 
+        if !FS_DAX {
+            let range = (node.start().to_bytes())
+                .zip(node.sectors().to_bytes())
+                .and_then(|(start, len)| ByteRange::new(start, len))
+                .ok_or(EOVERFLOW)?;
+
+            mapping.device.lent.add(node.partition(), range)?;
+        }
         mapping.device.mappings.wait_for_writers().map_err(|e| {
             refuse(
                 &mapping.device,

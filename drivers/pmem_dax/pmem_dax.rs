@@ -15,6 +15,7 @@ mod driver;
 mod fault;
 mod geometry;
 mod io;
+mod lent;
 mod mapping;
 mod poison;
 

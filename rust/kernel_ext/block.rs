@@ -6,3 +6,4 @@ pub mod attribute;
 pub mod bio;
 pub mod disk;
 pub mod node;
+pub(crate) mod opening;

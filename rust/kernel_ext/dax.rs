@@ -832,6 +832,14 @@ impl<T: Operations> Alive<'_, T> {
         }
     }
 
+    /// The first page of `range` that is in a folio of which somebody has a page that he does not map, or
+    /// not any more: pins it, or uses it for a moment. For pages of which a driver alone has the mappings.
+    ///
+    /// A folio that `range` has a part of counts as a whole: which of its pages is pinned cannot be told.
+    pub fn first_pinned(&self, range: ByteRange) -> Option<PageOffset> {
+        self.device.pages.first_pinned(range)
+    }
+
     /// Takes back what was mapped in single pages: as long as it is ours, fs/dax.c (grab_mapping_entry)
     /// maps that place in single pages, whoever comes next. What was mapped in large ones stays, and
     /// costs less when it is mapped again. Nothing is taken back while a page is pinned.

@@ -217,6 +217,15 @@ impl ByteRange {
         }
     }
 
+    /// The bytes of both, and all between them.
+    #[inline]
+    pub fn hull(self, other: Self) -> Self {
+        Self {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
+    }
+
     /// The sectors that it touches: the first one and how many.
     #[inline]
     pub fn sectors(self) -> (Sector, Sector) {

@@ -12,7 +12,8 @@ use crate::{
             self,
             Group, //
         },
-        bio::Bio, //
+        bio::Bio,
+        opening, //
     },
     dax::{
         self,
@@ -22,6 +23,7 @@ use crate::{
     module::THIS_MODULE,
     platform,
     units::{
+        ByteRange,
         PageOffset,
         Sector,
         PAGE_SIZE, //
@@ -167,13 +169,14 @@ pub trait Operations: Send + Sync + Sized + 'static {
     fn submit_bio(&self, alive: &Alive<'_, Self::Dax>, bio: Bio);
 
     /// Somebody who uses it alone is about to have the disk or a partition of it, and nobody has it
-    /// so now; but for [`Node::claim`](crate::block::node::Node::claim). May sleep; no one else can
-    /// open it meanwhile.
+    /// so now; but for [`Node::claim`](crate::block::node::Node::claim). `part` is where the partition
+    /// is, `None` if it is the disk, or it is not known which. May sleep; no one else can open it
+    /// meanwhile, nor claim any part of it.
     ///
     /// # Errors
     ///
     /// What he shall get.
-    fn exclusive_open(&self) -> Result;
+    fn exclusive_open(&self, part: Option<ByteRange>) -> Result;
 
     /// The last opener of the disk and its partitions closed it. May sleep; no one can open it
     /// meanwhile.
@@ -454,6 +457,41 @@ pub(crate) unsafe fn data<'a, T: Operations>(disk: *mut bindings::gendisk) -> Ar
     unsafe { Arc::<T>::borrow((*disk).private_data) }
 }
 
+/// Where the partition of `disk` is that this task is opening. `None` if it is the disk itself, or it is
+/// not known which.
+///
+/// # Safety
+///
+/// `disk` is valid, and its `open_mutex` is held: partitions neither come nor go.
+unsafe fn opened(disk: *mut bindings::gendisk) -> Option<ByteRange> {
+    let partition = c_ulong::from(opening::take_partition()?);
+
+    if partition == 0 {
+        return None;
+    }
+    let mut index = partition;
+    let _rcu = kernel::sync::rcu::read_lock();
+    // SAFETY: By this function's requirements; entries are looked at under RCU.
+    let entry = unsafe {
+        bindings::xa_find(
+            &raw mut (*disk).part_tbl,
+            &mut index,
+            partition,
+            bindings::XA_PRESENT,
+        )
+    };
+    let bdev = NonNull::new(entry.cast::<bindings::block_device>())?;
+    // SAFETY: By this function's requirements the device is valid.
+    let (start, sectors) = unsafe {
+        (
+            Sector((*bdev.as_ptr()).bd_start_sect),
+            Sector((*bdev.as_ptr()).bd_nr_sectors),
+        )
+    };
+
+    ByteRange::new(start.to_bytes()?, sectors.to_bytes()?)
+}
+
 struct Vtable<T>(PhantomData<T>);
 
 impl<T: Operations> Vtable<T> {
@@ -525,8 +563,11 @@ impl<T: Operations> Vtable<T> {
         if mode & bindings::BLK_OPEN_EXCL == 0 || mode & bindings::BLK_OPEN_NDELAY != 0 {
             return 0;
         }
+        // SAFETY: By this function's requirements.
+        let part = unsafe { opened(disk) };
+
         // SAFETY: By this function's requirements the disk is ours.
-        match unsafe { data::<T>(disk) }.exclusive_open() {
+        match unsafe { data::<T>(disk) }.exclusive_open(part) {
             Ok(()) => 0,
             Err(e) => e.to_errno(),
         }

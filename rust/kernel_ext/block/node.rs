@@ -17,7 +17,8 @@ use crate::{
         disk::{
             self,
             Major, //
-        }, //
+        },
+        opening, //
     },
     error::{
         to_address,
@@ -137,6 +138,13 @@ impl ftrace::Entry for Target {
         }
         let file = arguments.second() as *mut bindings::file;
 
+        // SAFETY: As above.
+        if unsafe { (*file).f_flags } & bindings::O_EXCL != 0 {
+            // A disk has 256 minors, of which each is the number of a partition.
+            //
+            // SAFETY: As above.
+            opening::note_partition(unsafe { (*inode).i_rdev } as u8);
+        }
         // SAFETY: As above; fs/open.c: do_dentry_open set the operations, and nobody else has the
         // file yet.
         let operations = unsafe { &mut (*file).f_op };

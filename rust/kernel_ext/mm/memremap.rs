@@ -8,10 +8,12 @@ use crate::{
     bindings,
     fs::pseudo::Inode,
     units::{
+        ByteRange,
         Order,
         PageOffset,
         Pfn,
-        PAGE_SHIFT, //
+        PAGE_SHIFT,
+        PAGE_SIZE, //
     }, //
 };
 use core::{
@@ -347,9 +349,7 @@ impl PageMap {
     /// Whether the 2 MiB from `pfn` on are a folio though 1 GiB is the largest order: at the edges.
     #[cold]
     fn is_between(&self, pfn: Pfn) -> bool {
-        let outer = Pfn(pfn.0 & !(Order::Pud.pages() - 1));
-
-        self.largest == Order::Pud && !self.has_block(outer, Order::Pud)
+        self.largest == Order::Pud && !self.is_in_gigantic(pfn)
     }
 
     /// Calls `f` with the head of each folio and its order.
@@ -534,6 +534,44 @@ impl PageMap {
             pinned,
             next: (next.0 < all).then_some(PageOffset(next.0 - self.first.0)),
         }
+    }
+
+    /// The first page of `range` in a folio that has references beside those of mappings. Looks at each
+    /// folio of the range. Not for `FsDax`.
+    pub(crate) fn first_pinned(&self, range: ByteRange) -> Option<PageOffset> {
+        let range = range.before(self.len());
+        let end = self.first.0 + usize::try_from(range.end().div_ceil(PAGE_SIZE)).ok()?;
+        let mut pfn = self.first.0 + usize::try_from(range.start() / PAGE_SIZE).ok()?;
+
+        while pfn < end {
+            // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
+            let folio = unsafe { bindings::pfn_folio(pfn) };
+            // SAFETY: As above. Others change the counts meanwhile.
+            let (before, references, after) = unsafe {
+                (
+                    bindings::folio_mapcount(folio),
+                    bindings::folio_ref_count(folio),
+                    bindings::folio_mapcount(folio),
+                )
+            };
+
+            // What changes is looked at again by the caller.
+            if before != after || references - 1 > after {
+                return Some(PageOffset(pfn - self.first.0));
+            }
+            pfn = match self.is_in_gigantic(Pfn(pfn)) {
+                true => (pfn | (Order::Pud.pages() - 1)) + 1,
+                false => (pfn | (Order::Pmd.pages() - 1)) + 1,
+            };
+        }
+        None
+    }
+
+    /// Whether the folio of a page is one of 1 GiB.
+    fn is_in_gigantic(&self, pfn: Pfn) -> bool {
+        let outer = Pfn(pfn.0 & !(Order::Pud.pages() - 1));
+
+        self.largest == Order::Pud && self.has_block(outer, Order::Pud)
     }
 
     /// Whether a page is the first one of its folio.

@@ -75,6 +75,16 @@ fn parts_of_ranges() {
 }
 
 #[test]
+fn hulls_of_ranges() {
+    let range = |start, len| ByteRange::new(start, len).unwrap();
+
+    assert_eq!(range(100, 10).hull(range(200, 5)), range(100, 105));
+    assert_eq!(range(200, 5).hull(range(100, 10)), range(100, 105));
+    assert_eq!(range(100, 10).hull(range(102, 3)), range(100, 10));
+    assert_eq!(range(0, u64::MAX).hull(range(7, 1)), range(0, u64::MAX));
+}
+
+#[test]
 fn touched_sectors() {
     for start in [0, 1, 2, 511, 512, 513, 1023, 1024, 1025] {
         for len in [0, 1, 2, 510, 511, 512, 513, 514, 1023, 1024, 1025, 1026] {

@@ -270,4 +270,116 @@ TEST_F(unbind, waits)
 	EXPECT_EQ(0, status);
 }
 
+/* Two partitions, of which the border is in the middle of a large page. */
+#define PART	(32 * SZ_1M)
+
+FIXTURE(left) {
+	struct io_uring ring;
+	char parts[2][80];
+};
+
+FIXTURE_SETUP(left)
+{
+	ASSERT_EQ(0, shell("echo -e \"2048,65536\\n67584,65536\" | sfdisk -q -X dos %s", node));
+	snprintf(self->parts[0], sizeof(self->parts[0]), "%sp1", node);
+	snprintf(self->parts[1], sizeof(self->parts[1]), "%sp2", node);
+	ASSERT_EQ(0, shell("mkfs.ext4 -q -F -b 4096 %s", self->parts[0]));
+}
+
+FIXTURE_TEARDOWN_PARENT(left)
+{
+	EXPECT_EQ(0, shell("wipefs -qa %s && blockdev --rereadpt %s", node, node));
+}
+
+/* alone() - open what is to be used by nobody else, and close it again; 0 or the error */
+static int alone(const char *path)
+{
+	int fd = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
+/* settles() - whether it can be had alone soon: a ring goes some time after it was closed */
+static bool settles(const char *path)
+{
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		if (!alone(path))
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* map_part() - all of a partition, faulted in */
+static char *map_part(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	char *map = mmap(NULL, PART, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+
+	close(fd);
+	return map;
+}
+
+/* Who wants a partition alone, or the disk, is refused while it is pinned, though not mapped. */
+TEST_F_TIMEOUT(left, by_a_pin, 300)
+{
+	const char *first = self->parts[0], *second = self->parts[1];
+	char *map = map_part(first);
+
+	ASSERT_NE(MAP_FAILED, map);
+	/* The last page of it is in the same large page as the first one of its neighbour. */
+	ASSERT_TRUE(pin(&self->ring, map + PART - SZ_4K, SZ_4K));
+	EXPECT_EQ(EBUSY, alone(first));
+	munmap(map, PART);
+	EXPECT_EQ(EBUSY, alone(first));
+	EXPECT_EQ(EBUSY, alone(node));
+	EXPECT_EQ(0, shell("log_has \"not to be had alone: .* mapped last by pins\""));
+	EXPECT_NE(0, shell("mkfs.ext4 -q -F -b 4096 %s", first));
+	EXPECT_NE(0, shell("mount %s /mnt && umount /mnt", first));
+	/* Its neighbour was never mapped. */
+	EXPECT_EQ(0, alone(second));
+	EXPECT_EQ(0, shell("mkfs.ext4 -q -F -b 4096 %s", second));
+	/* And mapping it again is no matter of this. */
+	map = map_part(first);
+	ASSERT_NE(MAP_FAILED, map);
+	munmap(map, PART);
+	io_uring_queue_exit(&self->ring);
+	EXPECT_TRUE(settles(first));
+	EXPECT_EQ(0, alone(node));
+	EXPECT_EQ(0, shell("mount %s /mnt && umount /mnt", first));
+}
+
+/* What a neighbour maps or pins keeps nobody away, but for pins in a large page of both. */
+TEST_F_TIMEOUT(left, by_a_neighbour, 300)
+{
+	const char *first = self->parts[0], *second = self->parts[1];
+	char *map = map_part(first), *other = map_part(second);
+
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_NE(MAP_FAILED, other);
+	munmap(other, PART);
+	EXPECT_EQ(0, alone(second));
+	other = map_part(second);
+	ASSERT_NE(MAP_FAILED, other);
+	munmap(other, PART);
+	ASSERT_TRUE(pin(&self->ring, map, PART - SZ_1M));
+	EXPECT_EQ(0, alone(second));
+	EXPECT_EQ(EBUSY, alone(node));
+	munmap(map, PART);
+	EXPECT_EQ(0, alone(second));
+	EXPECT_EQ(EBUSY, alone(node));
+	EXPECT_EQ(EBUSY, alone(first));
+	/* Of other bytes than it was mapped by. */
+	ASSERT_EQ(0, shell("echo 2048,131072 | sfdisk -q --no-reread -X dos %s && partx -u %s",
+			   node, node));
+	EXPECT_EQ(EBUSY, alone(first));
+	io_uring_queue_exit(&self->ring);
+	EXPECT_TRUE(settles(first));
+}
+
 PMEM_DAX_MAIN(NAMESPACE)
