@@ -12,7 +12,8 @@ use crate::{
     device::Device,
     geometry::{
         Geometry,
-        Misfit, //
+        Misfit,
+        PMD_SIZE, //
     },
 };
 use kernel::{
@@ -124,25 +125,92 @@ impl Driver {
         Ok(settings)
     }
 
-    /// The memory of a namespace that can be taken.
-    fn examine(namespace: &Namespace<'_>) -> Result<(Span, Geometry)> {
-        const UNALIGNED: &str =
-            "its data do not start and end at 2 MiB boundaries: create it with such an alignment";
+    /// Tells that `what` failed, unless the error is one of which the log was told already.
+    fn failed<'a>(namespace: &'a Namespace<'_>, what: &'a str) -> impl Fn(&Error) + 'a {
+        move |e| {
+            if *e != EOPNOTSUPP {
+                dev_err!(namespace.device(), "not taken: {} failed: {:?}\n", what, e);
+            }
+        }
+    }
 
-        match namespace.personality()? {
-            None => (),
+    /// Refuses a namespace that is not in raw mode, nor a pfn.
+    fn check_mode(namespace: &Namespace<'_>) -> Result {
+        let name = Printable(namespace.name().to_bytes());
+        let (found, poisoned) = match namespace.personality() {
+            Err(e) if e == EIO => (None, true),
+            found => (
+                found.inspect_err(Self::failed(namespace, "reading its info block"))?,
+                false,
+            ),
+        };
+
+        // In raw mode its data would start elsewhere.
+        if let Some(label) = namespace.label().filter(|label| found != Some(*label)) {
+            dev_err!(
+                namespace.device(),
+                "not taken: its label says {} mode, but its info block {}: restore that (ndctl write-infoblock), or use the namespace raw, erasing it: ndctl create-namespace -f -e {} -m raw; to save what is on it: echo 1 >/sys/bus/nd/devices/{}/force_raw\n",
+                label.mode(),
+                if poisoned {
+                    "is in bad memory"
+                } else {
+                    "is lost"
+                },
+                name,
+                name
+            );
+            return Err(ENXIO);
+        }
+        match found {
             // Comes back as what its info block says.
-            Some(Personality::Pfn) => return Err(namespace.offer_as_pfn()),
+            Some(Personality::Pfn) => {
+                namespace
+                    .offer_as_pfn()
+                    .inspect_err(Self::failed(namespace, "making a pfn of it"))?;
+                Err(ENXIO)
+            }
             Some(personality) => {
                 dev_err!(
                     namespace.device(),
                     "not taken: it is in {} mode; to use it raw, erasing it: ndctl create-namespace -f -e {} -m raw\n",
                     personality.mode(),
-                    Printable(namespace.name().to_bytes())
+                    name
                 );
-                return Err(ENXIO);
+                Err(ENXIO)
+            }
+            None => {
+                if poisoned {
+                    dev_warn!(
+                        namespace.device(),
+                        "bad memory in its first 8 KiB: taken as raw, as an info block could not be read there\n"
+                    );
+                }
+                Ok(())
             }
         }
+    }
+
+    /// Refuses a namespace whose data the kernel cannot add as memory.
+    fn refuse_unaligned(namespace: &Namespace<'_>) -> Error {
+        let mode = namespace.mode();
+        let size = namespace.fitting_size(PMD_SIZE) >> 20;
+
+        dev_err!(
+            namespace.device(),
+            "not taken: its data do not start and end at 2 MiB boundaries: create it with a size that fits, erasing it: ndctl create-namespace -f -e {} -m {} -s {}M; if it has no label, after ndctl init-labels: ndctl create-namespace -r {} -m {} -s {}M\n",
+            Printable(namespace.name().to_bytes()),
+            mode,
+            size,
+            Printable(namespace.region_name().to_bytes()),
+            mode,
+            size
+        );
+        EINVAL
+    }
+
+    /// The memory of a namespace that can be taken.
+    fn examine(namespace: &Namespace<'_>) -> Result<(Span, Geometry)> {
+        Self::check_mode(namespace)?;
         if !namespace.is_apart_from_ram() {
             return Err(Self::refuse(
                 namespace,
@@ -151,11 +219,11 @@ impl Driver {
             ));
         }
         let data = match namespace.memory() {
-            Err(e) if e == EINVAL => return Err(Self::refuse(namespace, UNALIGNED, EINVAL)),
-            data => data?,
+            Err(e) if e == EINVAL => return Err(Self::refuse_unaligned(namespace)),
+            data => data.inspect_err(Self::failed(namespace, "finding its data"))?,
         };
         let geometry = Geometry::new(data.start(), data.size()).map_err(|misfit| match misfit {
-            Misfit::Unaligned => Self::refuse(namespace, UNALIGNED, EINVAL),
+            Misfit::Unaligned => Self::refuse_unaligned(namespace),
             Misfit::TooLarge => Self::refuse(namespace, "its end is no physical address", EINVAL),
         })?;
 
@@ -182,6 +250,7 @@ impl nvdimm::Driver for Driver {
     fn probe(&self, namespace: &Namespace<'_>) -> Result<KBox<Taken>> {
         let (data, geometry) = Self::examine(namespace)?;
         let capacity = geometry.capacity().ok_or(EINVAL)?;
+        let failed = |what| Self::failed(namespace, what);
         let settings = self.settings(namespace, &geometry)?;
         let sector_size = namespace.sector_size().map_err(|e| {
             Self::refuse(
@@ -195,7 +264,9 @@ impl nvdimm::Driver for Driver {
         let has_cache = region.has_cache();
         // A change after this waits for the probe, and is reported then (see `changed`).
         let read_only = region.is_read_only();
-        let name = namespace.disk_name()?;
+        let name = namespace
+            .disk_name()
+            .inspect_err(failed("naming its disk"))?;
 
         if flush.is_none() {
             dev_warn!(
@@ -213,12 +284,15 @@ impl nvdimm::Driver for Driver {
             Device::new(
                 namespace.device(),
                 &self.mount,
-                CString::try_from(&*name)?,
+                CString::try_from(&*name)
+                    .map_err(Error::from)
+                    .inspect_err(failed("naming its disk"))?,
                 &data,
                 geometry,
                 settings,
                 region,
-            )?,
+            )
+            .inspect_err(failed("setting it up"))?,
             GFP_KERNEL,
         )
         .inspect_err(|e| {
@@ -238,7 +312,8 @@ impl nvdimm::Driver for Driver {
         }
 
         // The last thing that can fail must not be after the disk is there.
-        let taken = KBox::new_uninit(GFP_KERNEL)?;
+        let taken = KBox::new_uninit(GFP_KERNEL).map_err(Error::from);
+        let taken = taken.inspect_err(failed("setting it up"))?;
         let disk = disk::Registration::new(
             namespace.device(),
             &self.major,
@@ -250,7 +325,8 @@ impl nvdimm::Driver for Driver {
             },
             capacity,
             device.clone(),
-        )?;
+        )
+        .inspect_err(failed("adding its disk"))?;
         dev_info!(
             namespace.device(),
             "/dev/{}: {} MiB, mapped with 4 KiB and {} pages{}{}\n",

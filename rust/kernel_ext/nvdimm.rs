@@ -21,7 +21,8 @@ use crate::{
         Span, //
     },
     module::THIS_MODULE,
-    trace, //
+    trace,
+    units::PAGE_SIZE, //
 };
 use core::{
     ops::Range,
@@ -513,12 +514,46 @@ impl Namespace<'_> {
             .wrapping_add(1)
     }
 
+    /// The mode that it is used in, as `ndctl` calls it.
+    pub fn mode(&self) -> &'static str {
+        match self.pfn {
+            Some(_) => Personality::Pfn.mode(),
+            None => "raw",
+        }
+    }
+
+    /// The name of its region, like `region0`.
+    pub fn region_name(&self) -> &CStr {
+        // SAFETY: By the type's invariants the parent is a region, and stays as long as the namespace.
+        unsafe {
+            device::Device::<device::Normal>::from_raw((*crate::device::as_raw(self.dev)).parent)
+        }
+        .name()
+    }
+
+    /// The largest size in bytes, not above its own unless there is none, that its region gives to a
+    /// namespace and that is a multiple of `unit`, a power of two.
+    pub fn fitting_size(&self, unit: u64) -> u64 {
+        let region = self.region();
+        // SAFETY: By the invariants of `Region` it is valid. drivers/nvdimm/region_devs.c: align_store
+        // changes it at any time.
+        let align = unsafe { (&raw const (*region.0).align).read_volatile() } as u64;
+        let align = align.max(PAGE_SIZE);
+        // What is not common to both is a factor of the other's (3 DIMMs have 48 MiB).
+        let step = align << unit.trailing_zeros().saturating_sub(align.trailing_zeros());
+
+        match self.size() {
+            size if size < step => step,
+            size => size - size % step,
+        }
+    }
+
     /// Where its data are: all of it, unless an info block says otherwise. May sleep.
     ///
     /// # Errors
     ///
     /// `EINVAL` if they do not start and end at pages of the namespace; `EBUSY` if the memory is in
-    /// use; `EIO` if the info block is bad; what `nvdimm_setup_pfn` returns, which tells the log why.
+    /// use; `EOPNOTSUPP`, of which the log is told why; what `nvdimm_setup_pfn` returns.
     pub fn memory(&self) -> Result<Span> {
         match self.pfn {
             Some(pfn) => self.enabled(|| self.memory_of(pfn))?,
@@ -584,23 +619,20 @@ impl Namespace<'_> {
     }
 
     /// Makes the device by which a namespace is used whose info block says where its data are, and
-    /// has the bus offer it to all drivers, of which this one is to take it. May sleep.
+    /// has the bus offer it to all drivers, of which this one is to take it: the namespace itself is
+    /// not to be bound. May sleep.
     ///
     /// # Errors
     ///
-    /// Always, as the namespace itself is not to be bound: `ENXIO` if it was made, else what
-    /// `nd_pfn_probe` returns, which tells the log why.
-    pub fn offer_as_pfn(&self) -> Error {
+    /// `EOPNOTSUPP`, of which libnvdimm tells the log why; `EBUSY` if the memory is in use, and what
+    /// `nd_pfn_probe` returns.
+    pub fn offer_as_pfn(&self) -> Result {
         let dev = crate::device::as_raw(self.dev);
-        let made = self.enabled(|| {
+
+        self.enabled(|| {
             // SAFETY: By the type's invariants; the namespace is enabled and being bound.
             to_result(unsafe { bindings::nd_pfn_probe(dev, self.namespace.as_ptr()) })
-        });
-
-        match made {
-            Ok(Ok(())) => ENXIO,
-            Ok(Err(e)) | Err(e) => e,
-        }
+        })?
     }
 
     /// The name of its disk, like `pmem0`.
@@ -650,16 +682,43 @@ impl Namespace<'_> {
         Ok(unsafe { bindings::pmem_sector_size(namespace) })
     }
 
+    /// The mode that it was made for, as its label says, or `holder_class` in sysfs said since. `None` if
+    /// neither does, or for one that was forced to raw mode.
+    pub fn label(&self) -> Option<Personality> {
+        if self.is_told() {
+            return None;
+        }
+        // SAFETY: By the type's invariants. drivers/nvdimm/namespace_devs.c: holder_class_store changes
+        // it with the device locked, as it is while it is being bound.
+        match unsafe { (*self.namespace.as_ptr()).claim_class } {
+            bindings::nvdimm_claim_class_NVDIMM_CCLASS_BTT
+            | bindings::nvdimm_claim_class_NVDIMM_CCLASS_BTT2 => Some(Personality::Btt),
+            bindings::nvdimm_claim_class_NVDIMM_CCLASS_PFN => Some(Personality::Pfn),
+            bindings::nvdimm_claim_class_NVDIMM_CCLASS_DAX => Some(Personality::Dax),
+            _ => None,
+        }
+    }
+
+    /// Whether it is known without a look at it what it is used as: it has a pfn, or was forced to raw
+    /// mode.
+    fn is_told(&self) -> bool {
+        // SAFETY: By the type's invariants.
+        self.pfn.is_some() || unsafe { (*self.namespace.as_ptr()).force_raw } != 0
+    }
+
     /// What the info block at its start says that it is used as. A namespace that was forced to raw
     /// mode has none, whatever is written there; nor does one count that was made for another
     /// namespace, as one of a guest that has this memory is. May sleep.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the memory is in use, `EIO` if it is bad.
+    /// `EBUSY` if the memory is in use, `ENOMEM`. `EIO` if the place of the info block is poisoned, and
+    /// only then (drivers/nvdimm/claim.c: nsio_rw_bytes).
     pub fn personality(&self) -> Result<Option<Personality>> {
-        // The info blocks are 4 KiB long. A BTT of version 2 is at the very start.
-        const OFFSETS: [u64; 2] = [0x1000, 0];
+        // The info blocks are 4 KiB long. That of a BTT of version 2, which only a label can ask for, is
+        // at the very start, where others have their data (drivers/nvdimm/btt_devs.c: nd_btt_version).
+        const OFFSET: u64 = 0x1000;
+        const OFFSET_OF_BTT2: u64 = 0;
         const SIGNATURES: [(&[u8], Personality); 3] = [
             (b"BTT_ARENA_INFO\0\0", Personality::Btt),
             (b"NVDIMM_PFN_INFO\0", Personality::Pfn),
@@ -670,18 +729,21 @@ impl Namespace<'_> {
         const PARENT: Range<usize> = 32..48;
         let namespace = self.namespace.as_ptr();
 
-        // It was told already, or was said to be raw.
-        //
-        // SAFETY: By the type's invariants.
-        if self.pfn.is_some() || unsafe { (*namespace).force_raw } != 0 {
+        if self.is_told() {
             return Ok(None);
         }
         // SAFETY: By the type's invariants. drivers/nvdimm/namespace_devs.c: nd_dev_to_uuid returns
         // 16 bytes, as nvdimm_namespace_common_probe refuses a namespace that should have them and has
         // not; uuid_store changes them with the device locked, as it is while it is being bound.
         let uuid: [u8; 16] = unsafe { *bindings::nd_dev_to_uuid(&raw mut (*namespace).dev).cast() };
+        // SAFETY: As in `label`.
+        let offset = match unsafe { (*namespace).claim_class } {
+            bindings::nvdimm_claim_class_NVDIMM_CCLASS_BTT2 => OFFSET_OF_BTT2,
+            _ => OFFSET,
+        };
         let block = KBox::new(Opaque::<bindings::nd_gen_sb>::zeroed(), GFP_KERNEL)?;
-        let read = |offset| {
+
+        self.enabled(|| {
             // SAFETY: The namespace is enabled; the block is of that size.
             to_result(unsafe {
                 bindings::nvdimm_read_bytes(
@@ -691,37 +753,27 @@ impl Namespace<'_> {
                     size_of::<bindings::nd_gen_sb>(),
                     0,
                 )
-            })?;
-            // SAFETY: The block was read; the checksum leaves it as it was.
-            let (checksum, expected, bytes) = unsafe {
-                (
-                    bindings::nd_sb_checksum(block.get()),
-                    u64::from_le((*block.get()).checksum),
-                    &(*block.get()).reserved,
-                )
-            };
-
-            let parent = bytes.get(PARENT).unwrap_or_default();
-
-            Ok(SIGNATURES
-                .iter()
-                .find(|(signature, personality)| {
-                    checksum == expected
-                        && signature.iter().zip(bytes).all(|(a, b)| a == b)
-                        // btt_devs.c: nd_btt_arena_is_valid takes one without a UUID too.
-                        && (parent == uuid
-                            || *personality == Personality::Btt && parent == [0; 16])
-                })
-                .map(|(_, personality)| *personality))
+            })
+        })??;
+        // SAFETY: The block was read; the checksum leaves it as it was.
+        let (checksum, expected, bytes) = unsafe {
+            (
+                bindings::nd_sb_checksum(block.get()),
+                u64::from_le((*block.get()).checksum),
+                &(*block.get()).reserved,
+            )
         };
+        let parent = bytes.get(PARENT).unwrap_or_default();
 
-        self.enabled(|| {
-            OFFSETS
-                .into_iter()
-                .map(read)
-                .find(|found| !matches!(found, Ok(None)))
-                .unwrap_or(Ok(None))
-        })?
+        Ok(SIGNATURES
+            .iter()
+            .find(|(signature, personality)| {
+                checksum == expected
+                    && signature.iter().zip(bytes).all(|(a, b)| a == b)
+                    // btt_devs.c: nd_btt_arena_is_valid takes one without a UUID too.
+                    && (parent == uuid || *personality == Personality::Btt && parent == [0; 16])
+            })
+            .map(|(_, personality)| *personality))
     }
 
     /// Takes the memory for the driver, until it is unbound, so that nobody else maps it.

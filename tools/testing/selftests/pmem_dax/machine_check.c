@@ -115,4 +115,96 @@ TEST_F(machine_check, told)
 	free(buffer);
 }
 
+/*
+ * What is bad within the first 8 KiB is where a partition table begins, and where an info block
+ * would be. A namespace that has none is a disk with a bad sector all the same.
+ */
+FIXTURE(first_blocks) {
+	char *buffer, list[64];
+	uint64_t start;
+};
+
+FIXTURE_VARIANT(first_blocks) {
+	off_t bad;
+	const char *line;
+	/* that the place of an info block cannot be read */
+	const char *told;
+};
+
+/* The header of a GPT. */
+FIXTURE_VARIANT_ADD(first_blocks, header) {
+	.bad = 512,
+	.line = "1 1",
+	.told = "0",
+};
+
+/* Its entries, which have a copy at the end of the disk. */
+FIXTURE_VARIANT_ADD(first_blocks, entries) {
+	.bad = SZ_4K + 512,
+	.line = "9 1",
+	.told = "1",
+};
+
+FIXTURE_SETUP(first_blocks)
+{
+	ASSERT_EQ(0, shell("modprobe mce-inject"));
+	ASSERT_EQ(0, shell("hand_over " NAMESPACE " pmem_dax"));
+	self->start = namespace_start(NAMESPACE);
+	ASSERT_NE(0, self->start);
+	snprintf(self->list, sizeof(self->list), "/sys/class/block/%s/badblocks",
+		 node + strlen("/dev/"));
+	self->buffer = aligned_alloc(SZ_4K, SZ_2M);
+}
+
+FIXTURE_TEARDOWN_PARENT(first_blocks)
+{
+	EXPECT_EQ(0, shell("renew_nfit " NAMESPACE " && load claim=" NAMESPACE));
+	EXPECT_EQ(0, shell("wipefs -qa %s", node));
+}
+
+TEST_F_TIMEOUT(first_blocks, raw, 300)
+{
+	uint64_t seed = new_seed();
+	char line[64];
+	int i, fd;
+
+	ASSERT_EQ(0, shell("echo 2048,131072 | sfdisk -q --no-reread --no-tell-kernel -X gpt %s",
+			   node));
+	ASSERT_EQ(0, machine_check(self->start + variant->bad));
+	for (i = 0; i < 100; i++) {
+		if (read_line(self->list, line, sizeof(line)) && *line)
+			break;
+		usleep(10000);
+	}
+	EXPECT_STREQ(variant->line, line);
+
+	ASSERT_EQ(0, shell("echo " NAMESPACE " >$DRIVERS/pmem_dax/unbind"));
+	EXPECT_EQ(0, shell("log_mark; echo " NAMESPACE " >$DRIVERS/pmem_dax/bind && [ \"$(log_since \"taken as raw\" | wc -l)\" = %s ]",
+			   variant->told));
+	ASSERT_TRUE(read_line(self->list, line, sizeof(line)));
+	EXPECT_STREQ(variant->line, line);
+	fd = open_node();
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-1, pread(fd, self->buffer, 512, variant->bad));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(512, pread(fd, self->buffer, 512, variant->bad + 512));
+	/* The firmware has no command to clear it. */
+	EXPECT_EQ(-1, pwrite(fd, self->buffer, 512, variant->bad));
+	EXPECT_EQ(EIO, errno);
+	fill(self->buffer, SZ_2M, seed, 0);
+	EXPECT_EQ(SZ_2M, pwrite(fd, self->buffer, SZ_2M, SZ_1M));
+	memset(self->buffer, 0, SZ_2M);
+	EXPECT_EQ(SZ_2M, pread(fd, self->buffer, SZ_2M, SZ_1M));
+	EXPECT_EQ(-1, differs(self->buffer, SZ_2M, seed, 0));
+	close(fd);
+	/* The kernel itself looks there only if it was booted with "gpt". */
+	if (variant->bad > SZ_4K)
+		EXPECT_EQ(0, shell("[ \"$(partx -gro SECTORS %s)\" = 131072 ]", node));
+
+	/* As the other driver has it. */
+	ASSERT_EQ(0, shell("hand_over " NAMESPACE " nd_pmem"));
+	ASSERT_TRUE(read_line(self->list, line, sizeof(line)));
+	EXPECT_STREQ(variant->line, line);
+}
+
 PMEM_DAX_MAIN(NAMESPACE)

@@ -6,37 +6,13 @@
 
 # shellcheck source=lib.sh disable=SC1091
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=namespace_lib.sh disable=SC1091
+. "$LIB_DIR/namespace_lib.sh"
 # shellcheck source=/dev/null
 . "$LIB_DIR/../kselftest/ktap_helpers.sh"
 
 ALL="namespace0.0 namespace2.0 namespace3.0"
 MEDIA="huge 4194304 cached 0"
-
-# taken: what the driver has, on one line.
-taken() {
-	local link names=()
-
-	for link in "$DRIVERS"/pmem_dax/*[0-9].*[0-9]; do
-		[ ! -L "$link" ] || names+=("${link##*/}")
-	done
-	echo "${names[*]}"
-}
-
-claim() {
-	echo "$1" 2>/dev/null >"$DRIVERS/pmem_dax/claim"
-}
-
-bind() {
-	echo "$1" 2>/dev/null >"$DRIVERS/pmem_dax/bind"
-}
-
-# one_line PATTERN: the driver said it since log_mark, in one line.
-one_line() {
-	local lines
-
-	lines=$(log_since "$1" | wc -l)
-	[ "$lines" = 1 ] || fail "$lines lines in the log instead of one: $1"
-}
 
 test_nothing_unasked() {
 	unload_all
@@ -212,35 +188,6 @@ test_attribute_is_roots() {
 	[ $((0$(stat -c %a "$DRIVERS/pmem_dax/claim") & 022)) = 0 ]
 }
 
-# region STATE: region1 goes or comes back, and with it what was set up of it.
-region() {
-	echo region1 >"$DRIVERS/nd_region/$1"
-}
-
-# labels: region1 has labels, and no namespace. What uses it takes all drivers
-# away first.
-labels() {
-	unload_all
-	region unbind
-	ndctl init-labels -f nmem1 >/dev/null 2>&1
-	region bind
-}
-
-# create_only MODE [SIZE]: a namespace of region1 in that mode. Tells its name.
-create_only() {
-	# shellcheck disable=SC2086 # a mode may have options behind it
-	ndctl create-namespace -r region1 -s "${2:-32M}" -m $1 |
-		sed -n 's/.*"dev":"\([^"]*\)".*/\1/p'
-}
-
-# create MODE: the same, but it has no driver and no other personality set up.
-create() {
-	create_only "$@"
-	unload_all
-	region unbind
-	region bind
-}
-
 test_labelled_raw() {
 	local name
 
@@ -262,7 +209,7 @@ test_labelled_raw() {
 
 # The kernel adds memory in units of 2 MiB.
 test_misaligned() {
-	local name
+	local name command
 
 	labels
 	echo $((1 << 20)) >"$DEVICES/region1/align"
@@ -274,6 +221,14 @@ test_misaligned() {
 	one_line "2 MiB boundaries"
 	refused bind "$name"
 	expect "" "$(grep -A 2 'Persistent Memory' /proc/iomem | grep pmem_dax)" "memory taken"
+	# What the message says to do helps.
+	command=$(log_since "2 MiB boundaries" | sed -n 's/.*: \(ndctl create-namespace -f [^;]*\).*/\1/p' | head -n 1)
+	expect "ndctl create-namespace -f -e $name -m raw -s 32M" "$command" "what to do"
+	unload_all
+	eval "$command" >/dev/null
+	take "$name" >/dev/null
+	expect "$name" "$(taken)" "taken"
+	expect $((32 << 20)) "$(blockdev --getsize64 "$(node_of "$name")")" "size"
 }
 
 # An info block says that the namespace is used in another way.
@@ -299,22 +254,6 @@ info_block() {
 
 test_sector_mode() {
 	info_block sector
-}
-
-# pfn_of NAMESPACE DRIVER: the device by which it is used, when the driver has that. The
-# bus makes it and offers it to drivers when it likes.
-pfn_of() {
-	local i pfn
-
-	for ((i = 0; i < 50; i++)); do
-		pfn=$(cat "$DEVICES/$1/holder")
-		if [ -n "$pfn" ] && [ "$(driver_of "$pfn")" = "$2" ]; then
-			echo "$pfn"
-			return
-		fi
-		sleep 0.1
-	done
-	fail "$1 was not taken by $2 as what its info block says"
 }
 
 # as_nd_pmem NAMESPACE SETTING: what nd_pmem shows as a disk, the driver does too,
@@ -443,23 +382,6 @@ test_seed_namespace() {
 	load claim=namespace1.0
 	expect "" "$(taken)" "taken"
 	refused bind namespace1.0
-}
-
-# clean_up: region1 is one raw namespace again, as it was at boot. A region that
-# had labels once is believed to have them until its bus is made again.
-clean_up() {
-	local nfit=/sys/bus/platform/drivers/acpi-nfit device
-
-	unload_all
-	region unbind
-	ndctl zero-labels nmem1 >/dev/null 2>&1
-	for device in "$nfit"/ACPI*; do
-		echo "${device##*/}" >"$nfit/unbind"
-		echo "${device##*/}" >"$nfit/bind"
-	done
-	cat /sys/class/nd/ndctl*/device/wait_probe >/dev/null
-	expect $((512 << 20)) "$(cat "$DEVICES/namespace1.0/size")" "size of namespace1.0"
-	expect 4 "$(cat "$DEVICES/namespace1.0/nstype")" "type of namespace1.0"
 }
 
 # shellcheck disable=SC2086 # a list
