@@ -38,7 +38,10 @@ use kernel_ext::{
         FileSystemType,
         Mount, //
     },
-    mm::memremap::Span,
+    mm::memremap::{
+        available_ram,
+        Span, //
+    },
     nvdimm::{
         self,
         Bus,
@@ -190,6 +193,24 @@ impl Driver {
         }
     }
 
+    /// Refuses a namespace whose struct pages do not fit into RAM, before the kernel evicts all that it can
+    /// for them: mm/sparse-vmemmap.c: vmemmap_alloc_block tries hard.
+    fn check_ram(namespace: &Namespace<'_>, data: &Span) -> Result {
+        let (wanted, available) = (data.ram(), available_ram());
+
+        if wanted > available {
+            dev_err!(
+                namespace.device(),
+                "not taken: its struct pages take {} MiB of RAM, and {} MiB are available: add RAM, or have them on the media, erasing it: ndctl create-namespace -f -e {} -m fsdax -M dev; a crash kernel does without: module_blacklist=pmem_dax\n",
+                wanted >> 20,
+                available >> 20,
+                Printable(namespace.name().to_bytes())
+            );
+            return Err(ENOMEM);
+        }
+        Ok(())
+    }
+
     /// Refuses a namespace whose data the kernel cannot add as memory.
     fn refuse_unaligned(namespace: &Namespace<'_>) -> Error {
         let mode = namespace.mode();
@@ -268,6 +289,7 @@ impl nvdimm::Driver for Driver {
             .disk_name()
             .inspect_err(failed("naming its disk"))?;
 
+        Self::check_ram(namespace, &data)?;
         if flush.is_none() {
             dev_warn!(
                 namespace.device(),

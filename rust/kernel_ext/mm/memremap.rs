@@ -52,6 +52,14 @@ pub enum PageType {
     FsDax,
 }
 
+/// The bytes of RAM that can be had without swapping, as `MemAvailable` of `/proc/meminfo` has it.
+pub fn available_ram() -> u64 {
+    // SAFETY: It has no requirements.
+    let pages = unsafe { bindings::si_mem_available() };
+
+    u64::try_from(pages).unwrap_or(0) << PAGE_SHIFT
+}
+
 /// The pages that are pinned in a part of the memory.
 pub struct Pinned {
     /// How many, each as often as it is pinned.
@@ -138,6 +146,16 @@ impl Span {
     /// The number of bytes of the data.
     pub fn size(&self) -> u64 {
         (self.pages as u64) << PAGE_SHIFT
+    }
+
+    /// The bytes of RAM that its struct pages take: none if they are on the media.
+    pub fn ram(&self) -> u64 {
+        let pages = (self.range.end - self.range.start).div_ceil(PAGE_SIZE);
+
+        match self.altmap {
+            Some(_) => 0,
+            None => pages * size_of::<bindings::page>() as u64,
+        }
     }
 
     /// The bytes before the data, as an offset of the kernel's mapping.
