@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The headers that pmem_bindings is made from. Those of the nd bus are private:
- * they come from the kernel's source, nothing of them is copied.
+ * The headers that pmem_bindings is made from. Those of the nd bus and of ftrace are
+ * private: they come from the kernel's source, nothing of them is copied.
  */
 
 #include <linux/badblocks.h>
@@ -9,6 +9,7 @@
 #include <linux/buffer_head.h>
 #include <linux/dax.h>
 #include <linux/iomap.h>
+#include <linux/kallsyms.h>
 #include <linux/libnvdimm.h>
 #include <linux/mman.h>
 #include <linux/nd.h>
@@ -18,6 +19,7 @@
 #include "dax-private.h"
 #include "nd.h"
 #include "pfn.h"
+#include "../../kernel/trace/trace.h"
 
 #include "../helpers/helpers.h"
 #include "../helpers/trace.h"
@@ -38,3 +40,4 @@ const unsigned long PMEM_CONST_ND_DRIVER_NAMESPACE_IO = ND_DRIVER_NAMESPACE_IO;
 const unsigned long PMEM_CONST_ND_DRIVER_NAMESPACE_PMEM = ND_DRIVER_NAMESPACE_PMEM;
 const unsigned int PMEM_CONST_IOCB_DONTCACHE = IOCB_DONTCACHE;
 const unsigned int PMEM_CONST_IOCB_NOWAIT = IOCB_NOWAIT;
+const unsigned int PMEM_CONST_KSYM_SYMBOL_LEN = KSYM_SYMBOL_LEN;

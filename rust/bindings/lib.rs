@@ -36,6 +36,7 @@ pub use kernel::bindings::*;
 // The kernel crate has these by name only.
 pub use generated::{
     badblocks,
+    ftrace_hash,
     iomap,
     iomap_ops, //
 };

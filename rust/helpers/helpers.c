@@ -33,9 +33,14 @@ unsigned long pmem_helper_ftrace_regs_get_argument_0(struct ftrace_regs *fregs)
 	return ftrace_regs_get_argument(fregs, 0);
 }
 
-unsigned long pmem_helper_ftrace_regs_get_argument_1(struct ftrace_regs *fregs)
+unsigned long pmem_helper_ftrace_regs_get_argument_2(struct ftrace_regs *fregs)
 {
-	return ftrace_regs_get_argument(fregs, 1);
+	return ftrace_regs_get_argument(fregs, 2);
+}
+
+unsigned long pmem_helper_ftrace_regs_get_argument_4(struct ftrace_regs *fregs)
+{
+	return ftrace_regs_get_argument(fregs, 4);
 }
 
 void pmem_helper___SetPageHead(struct page *page)

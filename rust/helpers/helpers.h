@@ -27,7 +27,8 @@ ssize_t pmem_helper_generic_write_sync(struct kiocb *iocb, ssize_t count);
 
 /* linux/ftrace.h: with a number that the compiler knows it is one load */
 unsigned long pmem_helper_ftrace_regs_get_argument_0(struct ftrace_regs *fregs);
-unsigned long pmem_helper_ftrace_regs_get_argument_1(struct ftrace_regs *fregs);
+unsigned long pmem_helper_ftrace_regs_get_argument_2(struct ftrace_regs *fregs);
+unsigned long pmem_helper_ftrace_regs_get_argument_4(struct ftrace_regs *fregs);
 
 /* linux/mm.h */
 struct page *pmem_helper_pfn_to_page(unsigned long pfn);

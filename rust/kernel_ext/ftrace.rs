@@ -29,11 +29,18 @@ impl Arguments {
         unsafe { bindings::ftrace_regs_get_argument_0(self.0) }
     }
 
-    /// The second argument, if both are pointers or integers.
+    /// The third argument, if all up to it are pointers or integers.
     #[inline]
-    pub(crate) fn second(&self) -> c_ulong {
+    pub(crate) fn third(&self) -> c_ulong {
         // SAFETY: The registers are those that the callback was given.
-        unsafe { bindings::ftrace_regs_get_argument_1(self.0) }
+        unsafe { bindings::ftrace_regs_get_argument_2(self.0) }
+    }
+
+    /// The fifth argument, if all up to it are pointers or integers.
+    #[inline]
+    pub(crate) fn fifth(&self) -> c_ulong {
+        // SAFETY: The registers are those that the callback was given.
+        unsafe { bindings::ftrace_regs_get_argument_4(self.0) }
     }
 }
 
@@ -45,6 +52,79 @@ pub(crate) trait Entry: Sync + 'static {
     /// Called on every CPU at once. May not sleep, nor come to the function that is hooked: ftrace
     /// catches no recursion.
     fn entered(&self, arguments: &Arguments);
+}
+
+/// Has `ops` called for the one function of the kernel itself that has this name.
+///
+/// ftrace looks for names in modules too, where a function of this name would have other arguments.
+///
+/// # Errors
+///
+/// `EINVAL` if there is no function of this name that can be traced, or none of the kernel itself;
+/// `ENOTUNIQ` if the kernel itself has several; `ENODEV` if ftrace was shut down after an error.
+///
+/// # Safety
+///
+/// `ops` is valid, not registered, and used by no one else.
+unsafe fn select(ops: *mut bindings::ftrace_ops, name: &CStr) -> Result {
+    let mut pattern = KVec::new();
+
+    // C may change it.
+    pattern.extend_from_slice(name.to_bytes_with_nul(), GFP_KERNEL)?;
+    // SAFETY: By this function's requirements; kernel/trace/ftrace.c: ftrace_set_filter initialises
+    // the hashes. The pattern ends with a NUL.
+    to_result(unsafe {
+        bindings::ftrace_set_filter(ops, pattern.as_mut_ptr(), name.to_bytes().len() as c_int, 0)
+    })?;
+    // SAFETY: By this function's requirements; the hashes were initialised.
+    let address = unsafe { only_address(ops, name) }?;
+
+    // SAFETY: As above.
+    to_result(unsafe { bindings::ftrace_set_filter_ip(ops, address, 0, 1) })
+}
+
+/// The address of the function of the kernel itself that has this name, of those in the filter.
+///
+/// # Safety
+///
+/// The filter of `ops` was set, and nobody changes it.
+unsafe fn only_address(ops: *mut bindings::ftrace_ops, name: &CStr) -> Result<c_ulong> {
+    // SAFETY: By this function's requirements.
+    let hash = unsafe { (*(*ops).func_hash).filter_hash }.cast::<bindings::ftrace_hash>();
+    // SAFETY: As above.
+    let (buckets, size_bits) = unsafe { ((*hash).buckets, (*hash).size_bits) };
+    let mut found = None;
+
+    for i in 0..1_usize << size_bits {
+        // SAFETY: kernel/trace/ftrace.c: alloc_ftrace_hash made so many.
+        let mut node = unsafe { (*buckets.add(i)).first };
+
+        while !node.is_null() {
+            // SAFETY: kernel/trace/ftrace.c: __add_hash_entry puts the first member of an entry on
+            // the list.
+            let address = unsafe { (*node.cast::<bindings::ftrace_func_entry>()).ip };
+
+            if is_called(address, name) && found.replace(address).is_some() {
+                return Err(ENOTUNIQ);
+            }
+            // SAFETY: It is on the list, which nobody changes.
+            node = unsafe { (*node).next };
+        }
+    }
+    found.ok_or(EINVAL)
+}
+
+/// Whether the function at `address` has this name, and is not one of a module.
+fn is_called(address: c_ulong, name: &CStr) -> bool {
+    let mut symbol = [0; bindings::KSYM_SYMBOL_LEN as usize];
+
+    // SAFETY: kernel/kallsyms.c: __sprint_symbol writes no more than KSYM_SYMBOL_LEN bytes, with a
+    // NUL. The name of a module follows that of its function.
+    unsafe { bindings::sprint_symbol_no_offset(symbol.as_mut_ptr(), address) };
+    // SAFETY: As above.
+    let symbol = unsafe { CStr::from_char_ptr(symbol.as_ptr()) };
+
+    symbol == name
 }
 
 /// A hook that is in place until it is dropped. If ftrace was shut down after an error meanwhile, it
@@ -67,13 +147,13 @@ unsafe impl<T: Entry + Send> Send for Hook<T> {}
 unsafe impl<T: Entry> Sync for Hook<T> {}
 
 impl<T: Entry> Hook<T> {
-    /// Hooks the function at `address`. May sleep for long.
+    /// Hooks the function of the kernel itself that is called `name`. May sleep for long.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if no function that can be traced starts there, and what
-    /// `register_ftrace_function` returns: `ENODEV` if ftrace was shut down after an error.
-    pub(crate) fn new(address: c_ulong, entry: T) -> impl PinInit<Self, Error> {
+    /// `EINVAL` if there is no such function that can be traced, `ENOTUNIQ` if there are several,
+    /// and what `register_ftrace_function` returns: `ENODEV` if ftrace was shut down after an error.
+    pub(crate) fn new(name: &'static CStr, entry: T) -> impl PinInit<Self, Error> {
         try_pin_init!(&this in Self {
             entry,
             ops <- Opaque::try_ffi_init(move |ops: *mut bindings::ftrace_ops| {
@@ -85,14 +165,16 @@ impl<T: Entry> Hook<T> {
                         ..pin_init::zeroed()
                     })
                 };
-                // SAFETY: `ops` is set up; kernel/trace/ftrace.c: ftrace_set_filter_ip initialises
-                // the hashes.
-                to_result(unsafe { bindings::ftrace_set_filter_ip(ops, address, 0, 0) })?;
-                // SAFETY: `ops` is pinned until it is unregistered.
-                to_result(unsafe { bindings::register_ftrace_function(ops) }).inspect_err(|_| {
-                    // SAFETY: It is not registered.
-                    unsafe { bindings::ftrace_free_filter(ops) };
-                })
+                // SAFETY: `ops` is set up, and new.
+                unsafe { select(ops, name) }
+                    .and_then(|()| {
+                        // SAFETY: `ops` is pinned until it is unregistered.
+                        to_result(unsafe { bindings::register_ftrace_function(ops) })
+                    })
+                    .inspect_err(|_| {
+                        // SAFETY: It is not registered.
+                        unsafe { bindings::ftrace_free_filter(ops) };
+                    })
             }),
         })
     }

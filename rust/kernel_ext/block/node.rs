@@ -3,10 +3,11 @@
 //! The files that are opened on the nodes of a disk.
 //!
 //! The block layer has one set of file operations for all disks, `def_blk_fops`, and asks no driver
-//! for another. A [`Hook`] gives the disks of one [`Major`] their own: it sees each
-//! open at the entry of `blkdev_open`, before anything was done, and changes the file's operations
-//! there. That is what an `open` method may do (include/linux/fs.h: replace_fops), and it covers
-//! every node that leads to the disk, whoever made it.
+//! for another. A [`Hook`] gives the disks of one [`Major`] their own: it sees each open at the entry
+//! of `bdev_open`, when the device was found and nothing was done to it yet, and changes the file's
+//! operations there. That is what an `open` method may do (include/linux/fs.h: replace_fops). It covers
+//! every node that leads to the disk, whoever made it, and each open, whenever it began: without the
+//! disk it does not come that far, and the hook was there before the disk.
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
@@ -130,20 +131,27 @@ unsafe impl Sync for Target {}
 impl ftrace::Entry for Target {
     #[inline]
     fn entered(&self, arguments: &ftrace::Arguments) {
-        let inode = arguments.first() as *const bindings::inode;
+        let bdev = arguments.first() as *const bindings::block_device;
 
-        // SAFETY: block/fops.c: blkdev_open is called with a valid inode and file.
-        if unsafe { (*inode).i_rdev } >> bindings::MINORBITS != self.major {
+        // SAFETY: block/bdev.c: bdev_open is called with a valid device and file.
+        if unsafe { (*bdev).bd_dev } >> bindings::MINORBITS != self.major {
             return;
         }
-        let file = arguments.second() as *mut bindings::file;
+        let file = arguments.fifth() as *mut bindings::file;
 
-        // SAFETY: As above.
-        if unsafe { (*file).f_flags } & bindings::O_EXCL != 0 {
+        // The holder, if there is one: of a file with O_EXCL, or a file system that is mounted.
+        if arguments.third() != 0 {
             // A disk has 256 minors, of which each is the number of a partition.
             //
             // SAFETY: As above.
-            opening::note_partition(unsafe { (*inode).i_rdev } as u8);
+            opening::note_partition(unsafe { (*bdev).bd_dev } as u8);
+        }
+        // Files of the kernel's own, as a mounted file system has, are of the device's inode, not of
+        // a node's (block/bdev.c: bdev_file_open_by_dev).
+        //
+        // SAFETY: As above; both fields are set, and stay.
+        if unsafe { (*file).f_inode == (*(*bdev).bd_mapping).host } {
+            return;
         }
         // SAFETY: As above; fs/open.c: do_dentry_open set the operations, and nobody else has the
         // file yet.
@@ -151,8 +159,8 @@ impl ftrace::Entry for Target {
         if !ptr::eq(*operations, self.shim.default) {
             return;
         }
-        // While the module is being unloaded the open goes on as it would without us, and fails: a
-        // module that can be unloaded has no disk (block/bdev.c: bdev_open takes the module).
+        // While the module is being unloaded, which nothing stops once it began, the open goes on as
+        // it would without us, and fails: bdev_open cannot take the module either.
         let Some(module) = ModuleRef::try_get() else {
             return;
         };
@@ -181,18 +189,17 @@ impl<T: Operations> Hook<T> {
         let target = Self::target(major);
 
         pin_init::pin_init_scope(move || {
-            let (target, address) = target?;
+            let target = target?;
 
             Ok(try_pin_init!(Self {
-                hook <- ftrace::Hook::new(address, target),
+                hook <- ftrace::Hook::new(c"bdev_open", target),
                 _data: PhantomData,
             }))
         })
     }
 
-    fn target(major: &Major) -> Result<(Target, c_ulong)> {
+    fn target(major: &Major) -> Result<Target> {
         let default = default_operations()?;
-        let open = default.open.ok_or(ENOENT)?;
         let operations = bindings::file_operations {
             owner: THIS_MODULE,
             mmap_prepare: Some(Self::mmap_prepare_callback),
@@ -222,13 +229,10 @@ impl<T: Operations> Hook<T> {
             GFP_KERNEL,
         )?;
 
-        Ok((
-            Target {
-                major: major.number(),
-                shim,
-            },
-            open as usize as c_ulong,
-        ))
+        Ok(Target {
+            major: major.number(),
+            shim,
+        })
     }
 
     /// # Safety

@@ -60,7 +60,7 @@ test_open_meanwhile() {
 }
 
 trace_on() {
-	echo blkdev_open >$TRACING/set_ftrace_filter
+	echo bdev_open >$TRACING/set_ftrace_filter
 	echo >$TRACING/trace
 	echo function >$TRACING/current_tracer
 }
@@ -71,7 +71,7 @@ trace_off() {
 }
 
 traced() {
-	grep -c "blkdev_open <-" $TRACING/trace || true
+	grep -c "bdev_open <-" $TRACING/trace || true
 }
 
 test_traced_before() {
@@ -82,10 +82,11 @@ test_traced_before() {
 	load claim=namespace0.0
 	count=$(traced)
 	expect "$MEDIA" "$(mapped_as /dev/pmem0)" "mapping while traced"
-	expect $((count + 1)) "$(traced)" "opens in the trace"
+	# That of the mapper, and the claim of the mapping.
+	expect $((count + 2)) "$(traced)" "opens in the trace"
 	unload_all
 	: </dev/vda
-	[ "$(traced)" -gt $((count + 1)) ] || fail "unloading ended the trace"
+	[ "$(traced)" -gt $((count + 2)) ] || fail "unloading ended the trace"
 	trace_off
 }
 
@@ -100,7 +101,7 @@ test_traced_after() {
 
 test_kprobe() {
 	take namespace0.0 >/dev/null
-	echo 'p:pmem_dax_test blkdev_open' >$TRACING/kprobe_events
+	echo 'p:pmem_dax_test bdev_open' >$TRACING/kprobe_events
 	echo 1 >$TRACING/events/kprobes/pmem_dax_test/enable
 	echo >$TRACING/trace
 	expect "$MEDIA" "$(mapped_as /dev/pmem0)" "mapping with a probe"

@@ -83,7 +83,7 @@ test_failed_load() {
 traces() {
 	ls -d /sys/module/pmem_dax "$DRIVERS/pmem_dax" /sys/block/pmem* /dev/pmem* 2>/dev/null
 	grep -w pmem_dax /proc/devices /proc/modules /proc/filesystems || true
-	grep -w blkdev_open /sys/kernel/tracing/enabled_functions || true
+	grep -w bdev_open /sys/kernel/tracing/enabled_functions || true
 	# The memory of the namespace is nobody's.
 	grep -A 2 'Persistent Memory' /proc/iomem | grep pmem_dax || true
 }

@@ -13,6 +13,7 @@
 /* module */
 FUNCTION(__nd_driver_register, ERRNO),
 FUNCTION(__register_blkdev, ERRNO),
+FUNCTION(ftrace_set_filter, ERRNO),
 FUNCTION(ftrace_set_filter_ip, ERRNO),
 FUNCTION(kern_mount, ERRNO),
 FUNCTION(register_ftrace_function, ERRNO),
