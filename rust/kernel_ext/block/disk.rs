@@ -80,7 +80,9 @@ impl Major {
     pub fn new(name: &'static CStr) -> Result<Arc<Self>> {
         let disks = IdPool::with_capacity(MAX_DISKS, GFP_KERNEL)?;
         // SAFETY: `name` lives for ever; block/genhd.c: __register_blkdev copies it.
-        let number = unsafe { bindings::__register_blkdev(0, name.as_char_ptr(), None) };
+        let number = unsafe {
+            bindings::__register_blkdev(0, name.as_char_ptr(), Some(Self::probe_callback))
+        };
 
         to_result(number.min(0))?;
         let number = number.unsigned_abs();
@@ -102,6 +104,14 @@ impl Major {
     pub fn number(&self) -> u32 {
         self.number
     }
+
+    /// There is no module to be loaded for a number without a disk: ours is. If nothing says so, each
+    /// open of one looks for a module, twice.
+    ///
+    /// # Safety
+    ///
+    /// Called by block/genhd.c: blk_probe_dev, which holds the lock that unregister_blkdev takes.
+    unsafe extern "C" fn probe_callback(_dev: bindings::dev_t) {}
 }
 
 #[pinned_drop]
