@@ -57,12 +57,30 @@ static FILE_SYSTEM: FileSystemType = FileSystemType::new(c"pmem_dax");
 
 /// The driver.
 ///
-/// Fields are dropped in this order, when all devices are gone: the hook before the major that it
-/// is for.
+/// Fields are dropped in this order, when the module is unloaded. Nothing holds a reference of the
+/// module then, so each file is closed, and with it each mapping; and the driver was unregistered, so
+/// all devices are unbound. (Removing what is in sysfs waits for its readers, and killing the DAX
+/// device for its users.) What the kernel may use of the module after that, and what waits for it:
+///
+/// 1. A walk of the list of disks (`/proc/diskstats`) or a write to the limits of a cgroup holds a
+///    reference of a disk, without a file. Putting the last one calls the module (`free_disk`).
+///    `major` waits until all disks are freed, and then for the last of these calls to return.
+/// 2. The open of any block device calls the hook. Dropping `hook` removes it, and waits until no
+///    task is in it. The number of the major is given up after that, as the disks of another driver
+///    would be hooked; and so are the operations of the files, of which there are none.
+/// 3. The last reference of a file drops that of the module first, and the dentry and the mount next,
+///    which lead to operations and to a type in the module. And a walk of all file systems, as that of
+///    sync(2), keeps the super block of one until it is done with the next one; the last reference of
+///    it writes to the type. `mount` waits until the type has no super block, and then until the task
+///    that removed the last one is done with the type.
+///
+/// What no counter tells, that such a call has returned or such a task is done, is waited for with
+/// `synchronize_rcu_tasks`: none of them sleeps between the step that can be seen and its last use of
+/// the module, they are preempted at most.
 #[pin_data]
 pub(crate) struct Driver {
+    major: Major,
     _hook: Pin<KBox<Hook<Device>>>,
-    major: Arc<Major>,
     mount: Arc<Mount>,
     #[pin]
     claims: Mutex<Claims>,
@@ -95,8 +113,8 @@ impl Driver {
             })?;
 
             Ok(try_pin_init!(Self {
-                _hook: hook,
                 major,
+                _hook: hook,
                 mount,
                 claims <- new_mutex!(claims),
             }))

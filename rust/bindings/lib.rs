@@ -33,10 +33,11 @@ mod generated {
 pub use generated::*;
 pub use kernel::bindings::*;
 
-// The kernel crate has these by name only.
+// The kernel crate has these by name only, or where the kernel has no macro for them.
 pub use generated::{
     badblocks,
     ftrace_hash,
     iomap,
-    iomap_ops, //
+    iomap_ops,
+    synchronize_rcu_tasks, //
 };

@@ -197,6 +197,11 @@ struct task_struct *pmem_helper___next_thread(struct task_struct *p)
 	return __next_thread(p);
 }
 
+void pmem_helper_synchronize_rcu_tasks(void)
+{
+	synchronize_rcu_tasks();
+}
+
 int pmem_helper_clear_mce_nospec(unsigned long pfn)
 {
 	return clear_mce_nospec(pfn);

@@ -13,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/nd.h>
 #include <linux/ratelimit.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
@@ -63,6 +64,9 @@ int pmem_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 
 /* linux/ratelimit.h */
 void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs);
+
+/* linux/rcupdate.h: a macro if no task is ever preempted */
+void pmem_helper_synchronize_rcu_tasks(void);
 
 /* linux/sched/mm.h */
 unsigned int pmem_helper_memalloc_noreclaim_save(void);

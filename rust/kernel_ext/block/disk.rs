@@ -36,6 +36,10 @@ use core::{
         self,
         NonNull, //
     },
+    sync::atomic::{
+        AtomicUsize,
+        Ordering, //
+    },
 };
 use kernel::{
     device,
@@ -52,17 +56,36 @@ use kernel::{
         ArcBorrow,
         Mutex, //
     },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
     types::ForeignOwnable,
 };
+
+/// How often it is looked whether the disks are gone that are waited for.
+const POLL: Delta = Delta::from_millis(10);
+/// After how many looks the log says so.
+const POLLS_TO_REPORT: usize = 100;
 
 /// A block major number, with the minors of up to 4096 disks.
 ///
 /// Each disk has 256 minors, so all its partitions are on this major too, whereas the numbers of a
 /// disk without a major of its own are shared with every other driver.
-#[pin_data(PinnedDrop)]
+///
+/// Dropping it waits until all its disks are freed: the code that frees them is the module's, and the
+/// last reference of a disk may be put without a file (see [`Kept`]).
 pub struct Major {
+    numbers: Arc<Numbers>,
+}
+
+/// The number itself, which is taken as long as there is a reference.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Numbers {
     number: u32,
     name: &'static CStr,
+    /// How many disks were added and not freed yet.
+    unfreed: AtomicUsize,
     #[pin]
     disks: Mutex<IdPool>,
 }
@@ -77,7 +100,7 @@ impl Major {
     /// # Errors
     ///
     /// `EBUSY` if none is free, `ENOMEM`.
-    pub fn new(name: &'static CStr) -> Result<Arc<Self>> {
+    pub fn new(name: &'static CStr) -> Result<Self> {
         let disks = IdPool::with_capacity(MAX_DISKS, GFP_KERNEL)?;
         // SAFETY: `name` lives for ever; block/genhd.c: __register_blkdev copies it.
         let number = unsafe {
@@ -86,10 +109,11 @@ impl Major {
 
         to_result(number.min(0))?;
         let number = number.unsigned_abs();
-        Arc::pin_init(
-            pin_init!(Self {
+        let numbers = Arc::pin_init(
+            pin_init!(Numbers {
                 number,
                 name,
+                unfreed: AtomicUsize::new(0),
                 disks <- new_mutex!(disks),
             }),
             GFP_KERNEL,
@@ -97,12 +121,18 @@ impl Major {
         .inspect_err(|_| {
             // SAFETY: It was registered above.
             unsafe { bindings::unregister_blkdev(number, name.as_char_ptr()) };
-        })
+        })?;
+
+        Ok(Self { numbers })
     }
 
     /// The number.
     pub fn number(&self) -> u32 {
-        self.number
+        self.numbers.number
+    }
+
+    pub(crate) fn numbers(&self) -> &Arc<Numbers> {
+        &self.numbers
     }
 
     /// There is no module to be loaded for a number without a disk: ours is. If nothing says so, each
@@ -114,17 +144,44 @@ impl Major {
     unsafe extern "C" fn probe_callback(_dev: bindings::dev_t) {}
 }
 
+impl Drop for Major {
+    fn drop(&mut self) {
+        let mut polls = 0;
+
+        loop {
+            let unfreed = self.numbers.unfreed.load(Ordering::Acquire);
+
+            if unfreed == 0 {
+                break;
+            }
+            if polls == POLLS_TO_REPORT {
+                pr_warn!(
+                    "unloading waits for {} removed disks, which are looked at still: it goes on when no one does\n",
+                    unfreed
+                );
+            }
+            polls += 1;
+            fsleep(POLL);
+        }
+        // The call that counted the last one down (free_disk_callback) may not have returned yet. It
+        // does not sleep any more.
+        //
+        // SAFETY: It has no requirements; we may sleep.
+        unsafe { bindings::synchronize_rcu_tasks() };
+    }
+}
+
 #[pinned_drop]
-impl PinnedDrop for Major {
+impl PinnedDrop for Numbers {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: `new` registered it; each disk holds a reference of `self`.
+        // SAFETY: `Major::new` registered it; each disk and each hook holds a reference of `self`.
         unsafe { bindings::unregister_blkdev(self.number, self.name.as_char_ptr()) };
     }
 }
 
 /// The minors of one disk.
 pub(crate) struct Minors {
-    major: Arc<Major>,
+    numbers: Arc<Numbers>,
     index: usize,
 }
 
@@ -132,17 +189,15 @@ impl Minors {
     /// # Errors
     ///
     /// `ENOSPC` if there are none left.
-    pub(crate) fn new(major: &Arc<Major>) -> Result<Self> {
-        let index = major
+    pub(crate) fn new(major: &Major) -> Result<Self> {
+        let numbers = major.numbers().clone();
+        let index = numbers
             .disks
             .lock()
             .find_unused_id(0)
             .ok_or(ENOSPC)?
             .acquire();
-        let minors = Self {
-            major: major.clone(),
-            index,
-        };
+        let minors = Self { numbers, index };
 
         // The pool may be larger than was asked for.
         if index >= MAX_DISKS {
@@ -158,7 +213,31 @@ impl Minors {
 
 impl Drop for Minors {
     fn drop(&mut self) {
-        self.major.disks.lock().release_id(self.index);
+        self.numbers.disks.lock().release_id(self.index);
+    }
+}
+
+/// What a disk needs of the module until it is freed. That may be after it was removed and its last
+/// file was closed: a walk of the list of disks (`/proc/diskstats`) and a write to the limits of a
+/// cgroup hold a reference of the disk, and none of the module.
+///
+/// # Invariants
+///
+/// `numbers.unfreed` counts it from when the disk was added.
+#[repr(C)]
+struct Kept {
+    /// What `fops` of the disk points to.
+    operations: bindings::block_device_operations,
+    numbers: Arc<Numbers>,
+}
+
+impl Kept {
+    /// # Safety
+    ///
+    /// `disk` was made by [`Registration::new`], and its `fops` are not used any more.
+    unsafe fn from_disk(disk: *mut bindings::gendisk) -> KBox<Self> {
+        // SAFETY: By this function's requirements it is what `new` set.
+        unsafe { KBox::from_raw((*disk).fops.cast_mut().cast()) }
     }
 }
 
@@ -222,8 +301,8 @@ pub struct Limits {
 /// # Invariants
 ///
 /// `disk` is a valid disk, of which a reference is owned; its private data is an `Arc<T>`, and its
-/// operations those of [`Vtable<T>`]. It was added. `dax` is the memory that it was attached to, and
-/// valid as long as that `Arc<T>` is.
+/// operations those of [`Vtable<T>`], in a [`Kept`]. It was added. `dax` is the memory that it was
+/// attached to, and valid as long as that `Arc<T>` is.
 pub struct Registration<T: Operations> {
     disk: NonNull<bindings::gendisk>,
     dax: NonNull<dax::Device<T::Dax>>,
@@ -248,13 +327,20 @@ impl<T: Operations> Registration<T> {
     /// `device_add_disk` returns.
     pub fn new(
         parent: &device::Device<device::Bound>,
-        major: &Arc<Major>,
+        major: &Major,
         name: &CStr,
         limits: Limits,
         capacity: Sector,
         data: Arc<T>,
     ) -> Result<Self> {
         let minors = Minors::new(major)?;
+        let kept = KBox::new(
+            Kept {
+                operations: Vtable::<T>::OPERATIONS,
+                numbers: major.numbers().clone(),
+            },
+            GFP_KERNEL,
+        )?;
         let dax = NonNull::from(data.dax());
         let host = data.dax().host();
         let parent = crate::device::as_raw(parent);
@@ -289,10 +375,10 @@ impl<T: Operations> Registration<T> {
 
         // SAFETY: The disk is new: nobody else knows it.
         let raw = unsafe { &mut *disk.as_ptr() };
-        raw.major = major.number as c_int;
+        raw.major = major.number() as c_int;
         raw.first_minor = minors.first();
         raw.minors = MINORS as c_int;
-        raw.fops = &Vtable::<T>::OPERATIONS;
+        raw.fops = KBox::into_raw(kept).cast();
         raw.bb = badblocks.cast();
         // Its last byte stays NUL, as the disk came zeroed.
         let room = raw.disk_name.len() - 1;
@@ -313,6 +399,8 @@ impl<T: Operations> Registration<T> {
         unsafe { bindings::set_capacity(disk.as_ptr(), capacity.0) };
         // SAFETY: As above. There is nothing in sysfs yet that it could tell of.
         unsafe { bindings::set_disk_ro(disk.as_ptr(), read_only) };
+        // As soon as it is added, others may be the last ones to put it.
+        major.numbers.unfreed.fetch_add(1, Ordering::Relaxed);
         // SAFETY: The data stay at least until the disk is freed.
         let attached = unsafe { dax.as_ref() }.attach(disk);
         let added = attached
@@ -341,6 +429,9 @@ impl<T: Operations> Registration<T> {
             //
             // SAFETY: The data was set above, and nobody got to know the disk.
             drop(unsafe { Arc::<T>::from_foreign((*disk.as_ptr()).private_data) });
+            // SAFETY: As above; disk_release looks at the operations of added disks only.
+            drop(unsafe { Kept::from_disk(disk.as_ptr()) });
+            major.numbers.unfreed.fetch_sub(1, Ordering::Relaxed);
             // SAFETY: The reference is from the allocation.
             unsafe { bindings::put_disk(disk.as_ptr()) };
         }
@@ -400,7 +491,8 @@ impl<T: Operations> Registration<T> {
         // SAFETY: By the type's invariants the disk was added, and this is the only call.
         unsafe { bindings::del_gendisk(self.disk.as_ptr()) };
         // SAFETY: By the type's invariants the memory is valid, as the disk is not freed. Each bio
-        // had a reference of the queue, for which del_gendisk waited.
+        // had a reference of the queue, for which del_gendisk waited, until it was done with the
+        // memory.
         unsafe { self.dax.as_ref().detach() };
     }
 
@@ -621,5 +713,12 @@ impl<T: Operations> Vtable<T> {
         // SAFETY: By this function's requirements the private data is what `new` set, and nobody
         // uses it any more.
         drop(unsafe { Arc::<T>::from_foreign((*disk).private_data) });
+        // SAFETY: By this function's requirements; disk_release does not look at the operations any
+        // more, and no one else has the disk.
+        let kept = unsafe { Kept::from_disk(disk) };
+
+        // From here on nothing may sleep: the module may go once this task does (`Major::drop`).
+        // Dropping `kept` does not, as `Major` has another reference of the numbers.
+        kept.numbers.unfreed.fetch_sub(1, Ordering::Release);
     }
 }

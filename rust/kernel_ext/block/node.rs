@@ -17,7 +17,8 @@ use crate::{
         bio::counts_io,
         disk::{
             self,
-            Major, //
+            Major,
+            Numbers, //
         },
         opening, //
     },
@@ -60,7 +61,10 @@ use kernel::{
     },
     prelude::*,
     static_lock_class,
-    sync::ArcBorrow,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
     types::Opaque, //
 };
 
@@ -120,6 +124,8 @@ struct Shim {
 struct Target {
     major: u32,
     shim: KBox<Shim>,
+    /// Nobody else may get the number while its opens are hooked.
+    _numbers: Arc<Numbers>,
 }
 
 // SAFETY: Nothing in it changes.
@@ -232,6 +238,7 @@ impl<T: Operations> Hook<T> {
         Ok(Target {
             major: major.number(),
             shim,
+            _numbers: major.numbers().clone(),
         })
     }
 

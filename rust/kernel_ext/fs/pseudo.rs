@@ -33,11 +33,20 @@ use kernel::{
     prelude::*,
     sync::Arc,
     task::might_sleep,
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
     types::{
         ForeignOwnable,
         Opaque, //
     }, //
 };
+
+/// How often it is looked whether the super blocks are gone that are waited for.
+const POLL: Delta = Delta::from_millis(10);
+/// After how many looks the log says so.
+const POLLS_TO_REPORT: usize = 100;
 
 /// The type of a pseudo file system. It is to be a `static`, because lockdep keys are in it.
 pub struct FileSystemType(Opaque<bindings::file_system_type>);
@@ -52,10 +61,17 @@ impl FileSystemType {
             name: kernel::str::as_char_ptr_in_const_context(name),
             init_fs_context: Some(init_fs_context_callback),
             kill_sb: Some(bindings::kill_anon_super),
-            // The mount made at module load would pin the module for ever.
+            // The mount made at module load would pin the module for ever; `Mount` waits instead.
             owner: ptr::null_mut(),
             ..pin_init::zeroed()
         }))
+    }
+
+    /// Whether there is a super block of the type: that of a mount, or one that was unmounted and is
+    /// still referenced.
+    fn has_super_blocks(&self) -> bool {
+        // SAFETY: The type is valid. The list changes at any time.
+        !unsafe { (&raw const (*self.0.get()).fs_supers.first).read_volatile() }.is_null()
     }
 }
 
@@ -111,13 +127,16 @@ unsafe extern "C" fn d_dname_callback(
     unsafe { buffer.add(free) }
 }
 
-/// A mounted pseudo file system. Dropping it unmounts.
+/// A mounted pseudo file system. Dropping it unmounts, and waits until the kernel is done with its
+/// type: sync(2), for one, keeps the super block until it is done with the next one, of another file
+/// system, which may take minutes.
 ///
 /// # Invariants
 ///
-/// `mount` is what `kern_mount` returned, and not unmounted yet.
+/// `mount` is what `kern_mount` returned for `fs`, and not unmounted yet.
 pub struct Mount {
     mount: NonNull<bindings::vfsmount>,
+    fs: &'static FileSystemType,
 }
 
 // SAFETY: A `struct vfsmount` has no owning thread.
@@ -128,22 +147,41 @@ unsafe impl Send for Mount {}
 unsafe impl Sync for Mount {}
 
 impl Mount {
-    /// Mounts a file system of type `fs`. May sleep.
+    /// Mounts a file system of type `fs`. A type has one mount, as to drop one would wait for the others.
+    /// May sleep.
     pub fn new(fs: &'static FileSystemType) -> Result<Arc<Self>> {
         // SAFETY: `fs` is a valid type, and lives for ever.
         let mount = from_err_ptr(unsafe { bindings::kern_mount(fs.0.get()) })?;
         let mount = NonNull::new(mount).ok_or(ENOMEM)?;
 
         // INVARIANT: `kern_mount` returned it.
-        Ok(Arc::new(Self { mount }, GFP_KERNEL)?)
+        Ok(Arc::new(Self { mount, fs }, GFP_KERNEL)?)
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariants it is mounted. Each inode holds a reference of `self`,
-        // each file one of its inode.
+        let mut polls = 0;
+
+        // A file that was closed may not be done with the mount: fs/file_table.c: __fput drops its
+        // module before its dentry and its mount. Then the super block goes with that.
+        //
+        // SAFETY: By the type's invariants it is mounted.
         unsafe { bindings::kern_unmount(self.mount.as_ptr()) };
+        while self.fs.has_super_blocks() {
+            if polls == POLLS_TO_REPORT {
+                pr_warn!(
+                    "unloading waits for a sync(2), or another walk of all file systems: it goes on when that is done\n"
+                );
+            }
+            polls += 1;
+            fsleep(POLL);
+        }
+        // fs/super.c: put_super reads the type once more, after it took the super block from it, and
+        // does not sleep in between.
+        //
+        // SAFETY: It has no requirements; we may sleep.
+        unsafe { bindings::synchronize_rcu_tasks() };
     }
 }
 
@@ -385,7 +423,8 @@ impl<T: FileOperations> File<T> {
 
         // SAFETY: The file is new: nobody else knows it.
         unsafe { (*file.as_ptr()).private_data = data.into_foreign() };
-        // fs/file_table.c: __fput ends with fops_put.
+        // fs/file_table.c: __fput drops it (fops_put). What that does after, with the dentry and the
+        // mount, `Mount` waits for when it goes.
         module.into_raw();
 
         // INVARIANT: A new file comes with one reference.
