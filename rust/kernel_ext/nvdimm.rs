@@ -61,7 +61,8 @@ pub trait Driver: Send + Sync + Sized + 'static {
     /// Binds a namespace. May sleep.
     fn probe(&self, namespace: &Namespace<'_>) -> Result<KBox<Self::Data>>;
 
-    /// The driver was registered, and offered all namespaces that have no driver yet.
+    /// The driver was registered, and offered all namespaces that have no driver yet; or is being
+    /// offered them, if the user asked for that (`async_probe`).
     fn registered(&self, bus: &Bus<'_>);
 
     /// Unbinds it. Cannot fail. May sleep.
@@ -101,8 +102,8 @@ unsafe impl<T: Driver> Send for Registration<T> {}
 unsafe impl<T: Driver> Sync for Registration<T> {}
 
 impl<T: Driver> Registration<T> {
-    /// Registers a driver; it is offered the namespaces that have no driver yet before this returns.
-    /// May sleep for long.
+    /// Registers a driver; it is offered the namespaces that have no driver yet before this returns,
+    /// or, with the module parameter `async_probe`, from when it returns on. May sleep for long.
     pub fn new(data: impl PinInit<T, Error>) -> impl PinInit<Self, Error> {
         // INVARIANT: `__nd_driver_register` succeeded.
         try_pin_init!(Self {
@@ -207,7 +208,6 @@ impl<T: Driver> Registration<T> {
         }
         // SAFETY: By this function's requirements `dev` is valid and being bound.
         let bound = unsafe { device::Device::<device::Bound>::from_raw(dev) };
-        // SAFETY: As above.
         // SAFETY: By this function's requirements, and as it is neither a btt nor a dax.
         let (namespace, pfn) = unsafe { Namespace::find(dev) }.ok_or(ENODEV)?;
 
