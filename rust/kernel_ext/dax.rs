@@ -63,6 +63,7 @@ use kernel::{
             mutex::MutexBackend,
             Backend, //
         },
+        rcu,
         srcu::{
             self,
             new_srcu,
@@ -174,16 +175,17 @@ impl Drop for TableGuard<'_> {
 ///
 /// The memory goes before the device: [`Device::shut_down`] unmaps it when the driver is unbound,
 /// while open files may keep the device for long. So whoever wants the memory has to
-/// [enter](Device::enter) first, and may be told that it is gone. Who submits bios to the disk need
-/// not, as the disk is removed before.
+/// [enter](Device::enter) first, or [enter to copy](Device::enter_to_copy), and may be told that it
+/// is gone. Who submits bios to the disk need not, as the disk is removed before.
 ///
 /// # Invariants
 ///
 /// - `dax` is a valid DAX device, of which a reference is owned; its private data is this.
-/// - `pages` stays mapped until `dead` is set, and after that `dax` was killed and each of
-///   `table_locks` taken, or the readers of `faults` waited for. As long, `provider` is there.
-/// - `disk` is null until a disk is about to be added, and [`REMOVED`] from its removal on, when all
-///   bios have ended. Between, `dead` is not set.
+/// - `pages` stays mapped until `dead` is set, and after that `dax` was killed, each of `table_locks`
+///   taken or the readers of `faults` waited for, and an RCU grace period is over. As long, `provider`
+///   is there.
+/// - `disk` is null until a disk is about to be added, and [`REMOVED`] from its removal on, when no
+///   bio is being submitted. Between, `dead` is not set.
 #[pin_data(PinnedDrop)]
 pub struct Device<T: Operations> {
     dax: *mut bindings::dax_device,
@@ -437,6 +439,36 @@ impl<T: Operations> Device<T> {
         Some(entered)
     }
 
+    /// Keeps the memory from going away, for a copy that does not sleep, or returns `None` if it is
+    /// gone. The caller may not sleep until the result is dropped.
+    ///
+    /// It costs no memory barrier, as [`enter`](Self::enter) does, and can be
+    /// [waited for](Self::wait_for_copies) without killing the device.
+    ///
+    /// C: `rcu_read_lock`, with a look at `dead`.
+    #[inline]
+    pub fn enter_to_copy(&self) -> Option<Copying<'_, T>> {
+        let rcu = rcu::read_lock();
+
+        if self.dead.load(Ordering::Acquire) {
+            return None;
+        }
+        // INVARIANT: The lock was just taken, and `dead` was not set after.
+        Some(Copying {
+            device: self,
+            _rcu: rcu,
+        })
+    }
+
+    /// Waits for all [`Copying`]s that there are now: one that began later sees what the caller
+    /// wrote before. May sleep.
+    ///
+    /// C: `synchronize_rcu`.
+    pub fn wait_for_copies(&self) {
+        // SAFETY: It has no requirements but that the caller may sleep.
+        unsafe { bindings::synchronize_rcu() };
+    }
+
     /// Keeps the memory from going away, and everybody else from filling the entries of page tables
     /// that have the same `key`, or returns `None` if the memory is gone. May sleep.
     ///
@@ -491,6 +523,17 @@ impl<T: Operations> Device<T> {
         }
     }
 
+    /// The memory, for copying.
+    ///
+    /// # Safety
+    ///
+    /// It is not released before the result is gone.
+    #[inline]
+    unsafe fn memory(&self) -> Memory<'_> {
+        // SAFETY: By this function's requirements the pages stay mapped for the lifetime.
+        unsafe { Memory::new(self.pages.base(), self.pages.len()) }
+    }
+
     /// See [`Removed::shut_down`](crate::block::disk::Removed::shut_down).
     ///
     /// # Safety
@@ -514,6 +557,7 @@ impl<T: Operations> Device<T> {
         // alive bit and waits for the readers of the SRCU.
         unsafe { bindings::kill_dax(self.dax) };
         self.wait_for_faults();
+        self.wait_for_copies();
         // Nobody can insert pages now, so one pass is enough.
         if let Some(all) = ByteRange::of_pages(PageOffset(0), self.pages.pages()) {
             self.inode().unmap(all, true);
@@ -543,8 +587,9 @@ impl<T: Operations> Device<T> {
             let _ = self.take_back();
         };
         // SAFETY: The device is dead, and killed and waited for after, and there are no bios, so there
-        // is no `Alive` but ours, no `Table` and no `Entries`, of which all users of the memory need one; the
-        // mappings were removed. By this function's requirements the pages are not dropped if it fails.
+        // is no `Alive` but ours, no `Table`, no `Entries` and no `Copying`, of which all users of the
+        // memory need one; the mappings were removed. By this function's requirements the pages are not
+        // dropped if it fails.
         unsafe { self.pages.release(settle, waiting, idle, give_up) }?;
         // INVARIANT: All has been waited for.
         //
@@ -872,9 +917,8 @@ impl<T: Operations> Alive<'_, T> {
     /// The memory, for copying.
     #[inline]
     pub fn memory(&self) -> Memory<'_> {
-        // SAFETY: By the type's invariants the device cannot be killed, so the memory stays mapped
-        // for as long as `self` is borrowed.
-        unsafe { Memory::new(self.device.pages.base(), self.device.pages.len()) }
+        // SAFETY: By the type's invariants the memory stays mapped for as long as `self` is borrowed.
+        unsafe { self.device.memory() }
     }
 
     /// Makes the kernel map the pages that `range` touches as memory, if it does not: what was told of
@@ -935,6 +979,28 @@ impl<T: Operations> Drop for Entered<'_, T> {
     fn drop(&mut self) {
         // SAFETY: By the type's invariants the lock is held.
         unsafe { bindings::dax_read_unlock(self.srcu) };
+    }
+}
+
+/// The proof that a device's memory is there, and stays as long as this lives, for a copy that does
+/// not sleep: see [`Device::enter_to_copy`].
+///
+/// # Invariants
+///
+/// `device` was not dead after the RCU read lock was taken, which `_rcu` holds.
+pub struct Copying<'a, T: Operations> {
+    device: &'a Device<T>,
+    _rcu: rcu::Guard,
+}
+
+impl<T: Operations> Copying<'_, T> {
+    /// The memory, for copying.
+    #[inline]
+    pub fn memory(&self) -> Memory<'_> {
+        // SAFETY: By the type's invariants `shut_down` sets `dead` later than the lock was taken, and
+        // waits for a grace period after that (kernel/rcu/tree.c: synchronize_rcu), before the memory
+        // is released.
+        unsafe { self.device.memory() }
     }
 }
 

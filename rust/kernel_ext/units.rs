@@ -202,6 +202,18 @@ impl ByteRange {
         }
     }
 
+    /// The first `len` bytes of it, or all if it has fewer.
+    #[inline]
+    pub fn first(self, len: u64) -> Self {
+        self.before(self.start.saturating_add(len))
+    }
+
+    /// What comes after the first `len` bytes of it.
+    #[inline]
+    pub fn after(self, len: u64) -> Self {
+        self.from(self.start.saturating_add(len))
+    }
+
     /// The part of it that lies from `start` on.
     #[inline]
     pub fn from(self, start: u64) -> Self {

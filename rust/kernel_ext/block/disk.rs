@@ -472,8 +472,9 @@ impl<T: Operations> Registration<T> {
         }
     }
 
-    /// Removes the disk: nobody can open it any more, what is open fails, and all bios have ended
-    /// when this returns. May sleep.
+    /// Removes the disk: nobody can open it any more, what is open fails, and no bio is with the driver
+    /// any more when this returns: they have ended, or the region ends them after a flush, which
+    /// touches no memory. May sleep.
     ///
     /// C: `del_gendisk`.
     pub fn remove(mut self) -> Removed<T> {
@@ -490,9 +491,9 @@ impl<T: Operations> Registration<T> {
         unsafe { bindings::dax_remove_host(self.disk.as_ptr()) };
         // SAFETY: By the type's invariants the disk was added, and this is the only call.
         unsafe { bindings::del_gendisk(self.disk.as_ptr()) };
-        // SAFETY: By the type's invariants the memory is valid, as the disk is not freed. Each bio
-        // had a reference of the queue, for which del_gendisk waited, until it was done with the
-        // memory.
+        // SAFETY: By the type's invariants the memory is valid, as the disk is not freed. Each bio had a
+        // reference of the queue while it was submitted, for which del_gendisk waited. One that waits
+        // for a flush (drivers/nvdimm/nd_virtio.c: async_pmem_flush) has no data to be moved any more.
         unsafe { self.dax.as_ref().detach() };
     }
 

@@ -71,7 +71,17 @@ fn parts_of_ranges() {
 
         assert_eq!(part.len() + rest.len(), 50);
         assert!(rest.is_empty() || rest.end() == 150);
+
+        let (first, after) = (range.first(end), range.after(end));
+
+        assert_eq!((first.start(), first.len()), (100, end.min(50)));
+        assert_eq!((after.end(), after.len()), (150, 50 - end.min(50)));
     }
+    // An end that could not be counted.
+    let last = ByteRange::new(u64::MAX - 1, 1).unwrap();
+
+    assert_eq!(last.first(u64::MAX), last);
+    assert!(last.after(u64::MAX).is_empty());
 }
 
 #[test]
