@@ -627,12 +627,17 @@ impl node::Operations for Device {
         cached
     }
 
-    fn altered(&self) {
+    fn altered(&self, node: Node<'_>) {
         // What was the end of a partition may be somebody else's bytes next. And what is mapped
         // between `make_read_only` and the end of BLKROSET would stay writable.
         self.refault();
         if let Some(all) = self.dax.data().geometry.all() {
             self.lent.widen(all);
+        }
+        // Nor may a bio go on that found the old end. Without a file or holder of a partition there is
+        // none of it.
+        if node.has_open_partitions() {
+            node.wait_for_bios();
         }
     }
 

@@ -45,6 +45,9 @@ use crate::poison::Media;
 /// Handles a bio, as drivers/nvdimm/pmem.c does.
 #[inline(always)]
 pub(crate) fn submit(device: &Device, alive: &Alive<'_, Media>, bio: Bio) {
+    if bio.is_past_end() {
+        return refuse_past_end(device, bio);
+    }
     if bio.is_nowait() && would_wait(device, &bio) {
         return bio.end(Err(EAGAIN));
     }
@@ -78,6 +81,21 @@ pub(crate) fn submit(device: &Device, alive: &Alive<'_, Media>, bio: Bio) {
         return alive.provider().flush_and_end(alive, bio);
     }
     bio.end(Ok(()));
+}
+
+/// Ends a bio of a partition that shrank after the block layer looked.
+#[cold]
+#[inline(never)]
+fn refuse_past_end(device: &Device, bio: Bio) {
+    if device.log.allows() {
+        pr_notice!(
+            "{}: {} refused: it is past the end that partition {} has now: stop what uses it before it shrinks\n",
+            device.name(),
+            if bio.is_write() { "write" } else { "read" },
+            bio.partition()
+        );
+    }
+    bio.end(Err(EIO));
 }
 
 /// Whether the hardware may have to be waited for: to flush, or to make bad memory good.

@@ -34,6 +34,19 @@ pub(super) unsafe fn counts_io(queue: *const bindings::request_queue) -> bool {
     features & bindings::BLK_FEAT_IO_STAT != 0
 }
 
+/// The number of a partition, 0 for a whole disk.
+///
+/// C: `bdev_partno`.
+///
+/// # Safety
+///
+/// `bdev` is valid.
+#[inline]
+pub(super) unsafe fn partition_number(bdev: *const bindings::block_device) -> u8 {
+    // SAFETY: By this function's requirements. The flags beside the number change at any time.
+    (unsafe { (&raw const (*bdev).__bd_flags.counter).read_volatile() } & 0xff) as u8
+}
+
 /// A bio that was handed to a driver, which has to end it.
 ///
 /// One that is dropped ends with an I/O error: whoever waits for it is told.
@@ -114,6 +127,44 @@ impl Bio {
     pub fn is_write(&self) -> bool {
         // C: op_is_write.
         self.op() & 1 != 0
+    }
+
+    #[inline]
+    fn bdev(&self) -> *mut bindings::block_device {
+        // SAFETY: By the type's invariants.
+        unsafe { (*self.as_raw()).bi_bdev }
+    }
+
+    /// The number of the partition that it was submitted to, 0 for the whole disk.
+    #[inline]
+    pub fn partition(&self) -> u8 {
+        // SAFETY: By the type's invariants the bio has a device.
+        unsafe { partition_number(self.bdev()) }
+    }
+
+    /// Whether it is for a partition that ends before it now.
+    ///
+    /// The block layer looked when it was submitted (block/blk-core.c: bio_check_eod). A cgroup may
+    /// have had it wait since, for as long as it likes (block/blk-throttle.c: __blk_throtl_bio).
+    #[inline(always)]
+    pub fn is_past_end(&self) -> bool {
+        self.partition() != 0 && self.is_past_partition()
+    }
+
+    fn is_past_partition(&self) -> bool {
+        let bdev = self.bdev();
+        // SAFETY: By the type's invariants.
+        let iter = unsafe { (*self.as_raw()).bi_iter };
+        let sectors = u64::from(iter.bi_size >> SECTOR_SHIFT);
+        // SAFETY: By the type's invariants the bio has a device; the start of a partition never
+        // changes.
+        let start = unsafe { (*bdev).bd_start_sect };
+        let first = iter.bi_sector.wrapping_sub(start);
+        // SAFETY: As above. The size changes at any time.
+        let size = unsafe { (&raw const (*bdev).bd_nr_sectors).read_volatile() };
+
+        // The bio counts from the start of the disk by now (block/blk-core.c: blk_partition_remap).
+        sectors != 0 && size.checked_sub(sectors).is_none_or(|last| first > last)
     }
 
     /// The segments, each with the sector it is for. Only for a bio that [has data](Self::has_data).

@@ -14,7 +14,10 @@
 use crate::{
     bindings,
     block::{
-        bio::counts_io,
+        bio::{
+            counts_io,
+            partition_number, //
+        },
         disk::{
             self,
             Major,
@@ -100,8 +103,8 @@ pub trait Operations: disk::Operations {
     fn flush(&self) -> Result;
 
     /// A partition was made, removed or resized (BLKPG), or a node was made read-only or writable
-    /// again (BLKROSET). May sleep; called before the caller is told.
-    fn altered(&self);
+    /// again (BLKROSET), by a call on `node`. May sleep; called before the caller is told.
+    fn altered(&self, node: Node<'_>);
 
     /// The file of `node` is about to be closed: its last reference went. May sleep.
     fn close(&self, node: Node<'_>);
@@ -469,7 +472,7 @@ impl Node<'_> {
         self.bdev.as_ptr()
     }
 
-    /// The flags of a device, of which the low byte is the number of its partition.
+    /// The flags of a device.
     ///
     /// # Safety
     ///
@@ -518,10 +521,8 @@ impl Node<'_> {
     /// The number of the partition, 0 for the whole disk.
     #[inline]
     pub fn partition(&self) -> u8 {
-        // C: bdev_partno.
-        //
         // SAFETY: By the type's invariants the device is valid.
-        (unsafe { Self::flags(self.bdev()) } & 0xff) as u8
+        unsafe { partition_number(self.bdev()) }
     }
 
     /// Whether the device must not be written, because it, the disk or the hardware is read-only.
@@ -595,7 +596,7 @@ impl Node<'_> {
 
     /// Whether a partition of the disk is open.
     #[inline]
-    fn has_open_partitions(&self) -> bool {
+    pub fn has_open_partitions(&self) -> bool {
         // SAFETY: By the type's invariants the device is valid, and has a disk.
         let disk = unsafe { (*self.bdev()).bd_disk };
 
@@ -788,6 +789,21 @@ impl Node<'_> {
         to_bytes(unsafe { write(io.as_raw(), from.as_raw()) })
     }
 
+    /// Waits for all bios that the disk or a partition of it has now; those that come meanwhile wait,
+    /// or are told to come again. May sleep.
+    ///
+    /// C: `blk_mq_freeze_queue`, which is for disks that get their bios as they are, too: each has a
+    /// reference of the queue while it is submitted (block/blk-core.c: __submit_bio).
+    pub fn wait_for_bios(&self) {
+        // SAFETY: By the type's invariants the device is valid, and has a queue.
+        let queue = unsafe { (*self.bdev()).bd_queue };
+
+        // SAFETY: As above. Nothing is allocated before the queue goes on.
+        unsafe { bindings::blk_mq_freeze_queue_nomemsave(queue) };
+        // SAFETY: As above; it was just frozen.
+        unsafe { bindings::blk_mq_unfreeze_queue_nomemrestore(queue) };
+    }
+
     /// Writes back `range` of the page cache, and reports what failed since the file was last
     /// asked. May sleep.
     ///
@@ -842,7 +858,7 @@ impl Node<'_> {
             return result;
         }
         match command {
-            BLKROSET | BLKPG => disk.altered(),
+            BLKROSET | BLKPG => disk.altered(*self),
             BLKFLSBUF => {
                 if let Err(e) = disk.flush() {
                     return e.to_errno() as c_long;
