@@ -111,6 +111,9 @@ pub(crate) struct Device {
     #[pin]
     pub(crate) lent: Lent,
     pub(crate) order: TouchOrder,
+    /// Who has it may write to bad memory, which takes long. Taken before the memory is entered.
+    #[pin]
+    pub(crate) healing: Mutex<()>,
     leaving: AtomicBool,
     #[pin]
     users: Mutex<Users>,
@@ -153,6 +156,7 @@ impl Device {
             mappings,
             lent <- Lent::new(),
             order: TouchOrder::new(),
+            healing <- new_mutex!((), "pmem_dax healing"),
             leaving: AtomicBool::new(false),
             users <- new_mutex!(Users::default(), "pmem_dax users"),
             log <- RateLimit::new(),
@@ -634,9 +638,12 @@ impl node::Operations for Device {
         if let Some(all) = self.dax.data().geometry.all() {
             self.lent.widen(all);
         }
-        // Nor may a bio go on that found the old end. Without a file or holder of a partition there is
-        // none of it.
+        // Nor may a copy go on that found the old end. But for BLKPG, and the removal of the disk,
+        // no end moves while its device is open (block/partitions/core.c: bdev_disk_changed); and
+        // without a file or holder of a partition there is no copy of it.
         if node.has_open_partitions() {
+            self.dax.wait_for_copies();
+            drop(self.healing.lock());
             node.wait_for_bios();
         }
     }

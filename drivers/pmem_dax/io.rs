@@ -32,6 +32,7 @@ use kernel_ext::{
         fault_in_source,
         Io, //
     },
+    pmem::Memory,
     units::{
         ByteRange,
         Sector,
@@ -180,13 +181,40 @@ fn write_back_cache(node: Node<'_>, nowait: bool) -> Result {
     node.write_back_cache()
 }
 
+// A partition may shrink, or the disk be removed, while a call is under way. So each copy looks at
+// the end of the node anew, and is then waited for by who moved the end: see `Device::altered`. No
+// copy waits itself, nor is it long. In particular the caller's page faults are not waited for within
+// one, since he can have them take for ever. What was brought for a copy may be gone again before it,
+// however often; so one sector at least goes by way of the stack.
+
+/// What is copied with one look at the end of the node, and what is brought of a caller's memory at a
+/// time. If it were all, it could be gone again before it is used.
+const AT_ONCE: u64 = 1 << 20;
+
+/// The first bytes of `rest`: at most `most`, up to the end of a sector, by which bad memory is
+/// healed.
+#[inline(always)]
+fn next_part(rest: ByteRange, most: u64) -> ByteRange {
+    if rest.len() <= most - SECTOR_SIZE {
+        return rest;
+    }
+    rest.first(most - rest.start() % SECTOR_SIZE)
+}
+
+/// The part of `range` that the node has now, and for as long as [`Device::altered`] waits for the
+/// caller.
+#[inline(always)]
+fn in_node(node: Node<'_>, range: ByteRange) -> ByteRange {
+    range.before(node.end().to_bytes().unwrap_or(0))
+}
+
 /// read(2) and its relatives. Returns fewer bytes than wanted at the end of the node, before bad
 /// memory, and where the caller's memory ends.
 ///
 /// # Errors
 ///
-/// As block/fops.c: blkdev_read_iter; `EIO` if the first byte is bad; `EAGAIN` if it would have to
-/// wait, and the caller may not.
+/// As block/fops.c: blkdev_read_iter; `EIO` if the first byte is bad, `EFAULT` if there is no memory
+/// for it; `EAGAIN` if it would have to wait, and the caller may not.
 pub(crate) fn read(
     device: &Device,
     node: Node<'_>,
@@ -199,24 +227,17 @@ pub(crate) fn read(
     let Some(range) = transfer(node.start(), node.sectors(), io.position()?, to.len()) else {
         return Ok(0);
     };
-    let Some(alive) = device.dax.enter() else {
-        return Ok(0);
-    };
 
     if !node.is_uncached() {
         write_back_cache(node, io.is_nowait())?;
     }
     node.accessed();
-    let good = device.dax.data().good_start(range);
-    if good.is_empty() {
-        return Err(EIO);
-    }
     let mut accounting = node.account(false);
-    let mut done = alive.memory().try_read_iter(good, to)?;
+    let first = next_part(range, AT_ONCE);
+    let mut done = read_present(device, node, first, to)?;
 
-    drop(alive);
-    if (done as u64) < good.len() {
-        done = read_rest(device, good, done, to)?;
+    if (done as u64) < range.len() {
+        done = read_rest(device, node, range, first, done, to)?;
     }
     if let Some(accounting) = &mut accounting {
         accounting.transferred(done);
@@ -225,74 +246,114 @@ pub(crate) fn read(
     Ok(done)
 }
 
-/// What is brought of a caller's memory at a time. If it were all, it could be gone again before it is
-/// used.
-const AT_ONCE: usize = 1 << 20;
+/// Reads what of `part` is in the node and good, as far as the caller's memory is there.
+#[inline(always)]
+fn read_present(
+    device: &Device,
+    node: Node<'_>,
+    part: ByteRange,
+    to: &mut IovIterDest<'_>,
+) -> Result<usize> {
+    let Some(copying) = device.dax.enter_to_copy() else {
+        return Ok(0);
+    };
+    let good = device.dax.data().good_start(in_node(node, part));
 
-// The caller's page faults are not waited for while the device is kept, since he can have them take
-// for ever, and who unbinds the device would wait too. What was brought may be gone again, however
-// often: so one sector at least goes by way of the stack.
+    copying.memory().try_read_iter(good, to)
+}
 
-/// Goes on with a read that stopped after `done` bytes of `range`: the caller's memory was not there, or
-/// the device's is bad, which nobody knew. Returns how many bytes are read then.
+/// Goes on with a read of which `done` bytes of `first`, the start of `range`, are done. Returns how
+/// many bytes are read then.
 ///
 /// # Errors
 ///
-/// If there are none: `EFAULT` for the caller's memory, `EIO` for the device's.
+/// If there are none: as [`read_sector`].
 #[cold]
 #[inline(never)]
 fn read_rest(
     device: &Device,
+    node: Node<'_>,
     range: ByteRange,
-    mut done: usize,
+    first: ByteRange,
+    done: usize,
     to: &mut IovIterDest<'_>,
 ) -> Result<usize> {
-    let mut buffer = [0; SECTOR_SIZE as usize];
-    let mut why = EIO;
-    // Whoever is told of machine checks lists what is bad.
-    let rest = |done| {
-        let good = device.dax.data().good_start(range);
-        good.from(range.start() + done as u64)
+    let mut rest = range.after(done as u64);
+    let mut part = first;
+    let mut read_on = || {
+        while !rest.is_empty() {
+            let is_short = rest.start() < part.end();
+
+            if is_short && !read_sector(device, node, &mut rest, to)? {
+                break;
+            }
+            part = next_part(rest, AT_ONCE);
+            rest = rest.after(read_present(device, node, part, to)? as u64);
+        }
+        Ok(())
     };
 
-    while (done as u64) < range.len() {
-        let Some(alive) = device.dax.enter() else {
-            break;
-        };
-        let next = rest(done);
-        let next = next.before(next.start() + buffer.len() as u64);
-        let bytes = &mut buffer[..next.len() as usize];
-        let read = alive.memory().read(next.start(), bytes)?;
-
-        drop(alive);
-        let copied = to.copy_to_iter(&bytes[..read]);
-        done += copied;
-        if copied < read {
-            why = EFAULT;
-            break;
-        }
-        // The copy to the stack, which is always there, was a machine check. One more can kill the
-        // machine.
-        if read < bytes.len() || bytes.is_empty() {
-            break;
-        }
-        fault_in_dest(to, AT_ONCE.min(range.len() as usize - done));
-        if let Some(alive) = device.dax.enter() {
-            done += alive.memory().try_read_iter(rest(done), to)?;
-        }
-    }
-    if done == 0 {
-        return Err(why);
-    }
-    Ok(done)
+    done_or_why(read_on(), range, rest)
 }
 
-/// write(2) and its relatives. A write that covers bad memory heals it.
+/// Reads the first sector of `rest`, which then starts behind it, by way of the stack. That also shows
+/// whose memory stopped the copy before: the caller's or the device's. Waits for more of the caller's
+/// then. Returns whether to go on, which is not where the node ends.
 ///
 /// # Errors
 ///
-/// As block/fops.c: blkdev_write_iter; `EIO` if bad memory was not healed; `EAGAIN` if it would have
-/// to wait, and the caller may not.
+/// `EFAULT` if the caller's memory ends there; `EIO` if the device's is bad.
+fn read_sector(
+    device: &Device,
+    node: Node<'_>,
+    rest: &mut ByteRange,
+    to: &mut IovIterDest<'_>,
+) -> Result<bool> {
+    let mut buffer = [0; SECTOR_SIZE as usize];
+    let Some(copying) = device.dax.enter_to_copy() else {
+        return Ok(false);
+    };
+    let part = in_node(node, next_part(*rest, SECTOR_SIZE));
+    if part.is_empty() {
+        return Ok(false);
+    }
+    // Whoever is told of machine checks lists what is bad.
+    let good = device.dax.data().good_start(part);
+    let bytes = &mut buffer[..good.len() as usize];
+    let read = copying.memory().read(good.start(), bytes)?;
+
+    drop(copying);
+    let copied = to.copy_to_iter(&bytes[..read]);
+    *rest = rest.after(copied as u64);
+    if copied < read {
+        return Err(EFAULT);
+    }
+    // The copy to the stack, which is always there, was a machine check. One more can kill the
+    // machine.
+    if read < bytes.len() || bytes.is_empty() {
+        return Err(EIO);
+    }
+    fault_in_dest(to, next_part(*rest, AT_ONCE).len() as usize);
+    Ok(true)
+}
+
+/// How many bytes of `range` are done, if all but `rest` are; if none, the error of `result`.
+fn done_or_why(result: Result, range: ByteRange, rest: ByteRange) -> Result<usize> {
+    let done = range.len() - rest.len();
+
+    if done == 0 {
+        result?;
+    }
+    Ok(done as usize)
+}
+
+/// write(2) and its relatives. A write that covers bad memory heals it. Returns fewer bytes than
+/// wanted at the end of the node, before memory that was not healed, and where the caller's ends.
+///
+/// # Errors
+///
+/// If nothing was written: as block/fops.c: blkdev_write_iter; `EIO` if bad memory was not healed,
+/// `EFAULT` for the caller's memory; `EAGAIN` if it would have to wait, and the caller may not.
 pub(crate) fn write(
     device: &Device,
     node: Node<'_>,
@@ -313,8 +374,7 @@ pub(crate) fn write(
     if from.is_empty() {
         return Ok(0);
     }
-    let mut range =
-        transfer(node.start(), node.sectors(), io.position()?, from.len()).ok_or(ENOSPC)?;
+    let range = transfer(node.start(), node.sectors(), io.position()?, from.len()).ok_or(ENOSPC)?;
 
     if !node.is_uncached() {
         write_back_cache(node, io.is_nowait())?;
@@ -330,23 +390,12 @@ pub(crate) fn write(
     // May wait for the file system that the node is on to be thawed, which unbind must not. So may
     // who is not to wait, as by block/fops.c: blkdev_write_iter.
     node.modified()?;
-    let media = device.dax.data();
-    if media.badblocks.first_in(range).is_some() {
-        if io.is_nowait() {
-            return Err(EAGAIN);
-        }
-        range = supplied(media, range, from);
-        if range.is_empty() {
-            return Err(EFAULT);
-        }
-    }
-    let alive = device.dax.enter().ok_or(EIO)?;
     let mut accounting = node.account(true);
-    let mut done = media.write(&alive, range, |memory| memory.try_write_iter(range, from))?;
+    let first = next_part(range, AT_ONCE);
+    let mut done = write_present(device, node, first, io.is_nowait(), from)?;
 
-    drop(alive);
     if (done as u64) < range.len() {
-        done = write_rest(device, range, done, from)?;
+        done = write_rest(device, node, range, first, done, io.is_nowait(), from)?;
     }
     if let Some(accounting) = &mut accounting {
         accounting.transferred(done);
@@ -363,13 +412,60 @@ pub(crate) fn write(
     io.sync_written(done)
 }
 
-/// Waits for the memory of a caller of write(2). Returns the part of `range` up to which it is there; if
-/// more would be healed, and then not written, it could be read as if it were good.
+/// Writes to what of `part` is in the node, as far as the caller's memory is there.
+///
+/// # Errors
+///
+/// If a sector of it is bad: as [`write_bad`].
+#[inline(always)]
+fn write_present(
+    device: &Device,
+    node: Node<'_>,
+    part: ByteRange,
+    nowait: bool,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    let Some(copying) = device.dax.enter_to_copy() else {
+        return Ok(0);
+    };
+    let part = in_node(node, part);
+
+    if device.dax.data().badblocks.first_in(part).is_some() {
+        drop(copying);
+        return write_bad(device, node, part, nowait, from);
+    }
+    copying.memory().try_write_iter(part, from)
+}
+
+/// Writes to `part`, a sector of which is bad, as far as the caller's memory is there.
+///
+/// # Errors
+///
+/// `EAGAIN` if the caller may not wait for the hardware; as [`heal`].
 #[cold]
 #[inline(never)]
+fn write_bad(
+    device: &Device,
+    node: Node<'_>,
+    part: ByteRange,
+    nowait: bool,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    if nowait {
+        return Err(EAGAIN);
+    }
+    let part = supplied(device.dax.data(), part, from);
+
+    heal(device, node, part, |memory, part| {
+        memory.try_write_iter(part, from)
+    })
+}
+
+/// Waits for the memory of a caller of write(2). Returns the part of `range` up to which it is there; if
+/// more would be healed, and then not written, it could be read as if it were good.
 fn supplied(media: &Media, range: ByteRange, from: &mut IovIterSource<'_>) -> ByteRange {
     let there = fault_in_source(from, range.len() as usize) as u64;
-    let part = range.before(range.start() + there);
+    let part = range.first(there);
     let last = part.end() >> SECTOR_SHIFT << SECTOR_SHIFT;
     let last = last.max(part.start());
 
@@ -379,63 +475,98 @@ fn supplied(media: &Media, range: ByteRange, from: &mut IovIterSource<'_>) -> By
     part
 }
 
-/// Goes on with a write that stopped after `done` bytes of `range`, as the caller's memory was not
-/// there. Returns how many bytes are written then.
+/// Makes what of `part` is in the node good, and writes to it by `write`. Waits for the hardware; so
+/// [`Device::altered`] waits for it by a lock.
 ///
 /// # Errors
 ///
-/// If there are none: `EFAULT` for the caller's memory, `EIO` for the device's.
+/// `EIO` if the device was removed, or the memory stays bad.
+fn heal(
+    device: &Device,
+    node: Node<'_>,
+    part: ByteRange,
+    write: impl FnOnce(Memory<'_>, ByteRange) -> Result<usize>,
+) -> Result<usize> {
+    let _healing = device.healing.lock();
+    let alive = device.dax.enter().ok_or(EIO)?;
+    let part = in_node(node, part);
+    let media = device.dax.data();
+
+    media.write(&alive, part, |memory| write(memory, part))
+}
+
+/// Goes on with a write of which `done` bytes of `first`, the start of `range`, are done. Returns how
+/// many bytes are written then.
+///
+/// # Errors
+///
+/// If there are none: as [`write_sector`].
 #[cold]
 #[inline(never)]
 fn write_rest(
     device: &Device,
+    node: Node<'_>,
     range: ByteRange,
-    mut done: usize,
+    first: ByteRange,
+    done: usize,
+    nowait: bool,
     from: &mut IovIterSource<'_>,
 ) -> Result<usize> {
-    let media = device.dax.data();
-    let mut buffer = [0; SECTOR_SIZE as usize];
-    let mut why = EIO;
-    let rest = |done, most: u64| {
-        let rest = range.from(range.start() + done as u64);
-        // Bad memory is healed by sectors.
-        rest.before((rest.start() + most) >> SECTOR_SHIFT << SECTOR_SHIFT)
+    let mut rest = range.after(done as u64);
+    let mut part = first;
+    let mut write_on = || {
+        while !rest.is_empty() {
+            if rest.start() < part.end() {
+                write_sector(device, node, &mut rest, from)?;
+            }
+            part = next_part(rest, AT_ONCE);
+            rest = rest.after(write_present(device, node, part, nowait, from)? as u64);
+        }
+        Ok(())
     };
 
-    while (done as u64) < range.len() {
-        let next = rest(done, SECTOR_SIZE);
-        let bytes = &mut buffer[..next.len() as usize];
-        let supply = from.copy_from_iter(bytes);
+    done_or_why(write_on(), range, rest)
+}
 
-        if supply > 0 {
-            let next = next.before(next.start() + supply as u64);
-            let Some(alive) = device.dax.enter() else {
-                break;
-            };
-            let Ok(more) = media.write(&alive, next, |memory| {
-                memory.write(next.start(), &bytes[..supply])
-            }) else {
-                break;
-            };
-            done += more;
-        }
-        if supply < bytes.len() {
-            why = EFAULT;
-            break;
-        }
-        let next = supplied(media, rest(done, AT_ONCE as u64), from);
-        let Some(alive) = device.dax.enter() else {
-            break;
-        };
-        let Ok(more) = media.write(&alive, next, |memory| memory.try_write_iter(next, from)) else {
-            break;
-        };
-        done += more;
+/// Writes the first sector of `rest`, which then starts behind it, by way of the stack. Waits for more of
+/// the caller's memory then.
+///
+/// # Errors
+///
+/// `EFAULT` if the caller's memory ends there; `ENOSPC` if the node does; as [`heal`].
+fn write_sector(
+    device: &Device,
+    node: Node<'_>,
+    rest: &mut ByteRange,
+    from: &mut IovIterSource<'_>,
+) -> Result {
+    let mut buffer = [0; SECTOR_SIZE as usize];
+    let wanted = next_part(*rest, SECTOR_SIZE);
+    let there = from.copy_from_iter(&mut buffer[..wanted.len() as usize]);
+    let write = |memory: Memory<'_>, part: ByteRange| {
+        memory.write(part.start(), &buffer[..part.len() as usize])
+    };
+    let copying = device.dax.enter_to_copy().ok_or(EIO)?;
+    let part = in_node(node, wanted.first(there as u64));
+
+    let done = if device.dax.data().badblocks.first_in(part).is_some() {
+        drop(copying);
+        heal(device, node, part, write)?
+    } else {
+        let done = write(copying.memory(), part)?;
+
+        drop(copying);
+        done
+    };
+    *rest = rest.after(done as u64);
+    if (there as u64) < wanted.len() {
+        return Err(EFAULT);
     }
-    if done == 0 {
-        return Err(why);
+    if (done as u64) < wanted.len() {
+        return Err(ENOSPC);
     }
-    Ok(done)
+    fault_in_source(from, next_part(*rest, AT_ONCE).len() as usize);
+    Ok(())
 }
 
 /// Writes to the page cache, unless the device is mapped.
