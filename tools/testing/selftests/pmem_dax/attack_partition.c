@@ -7,6 +7,7 @@
  */
 #include <linux/blkpg.h>
 #include <linux/falloc.h>
+#include <sys/prctl.h>
 
 #include "seeded.h"
 
@@ -108,6 +109,99 @@ static void transfer_some(int fd)
 	}
 	if (done > room)
 		_exit(BREACH + 4);
+}
+
+/* Nor when the partition was larger a moment ago. */
+#define KEPT	SZ_1M
+#define SHRINKS	12
+
+/* In the whole of it, whatever it is now; what root has behind it is never seen. */
+static void reach_for(int fd, uint64_t outside)
+{
+	static uint64_t buffer[4 * SZ_1M / 8];
+	off_t offset = KEPT / 2 + below((PART - KEPT / 2) / 512) * 512;
+	size_t length = (1 + below(sizeof(buffer) / 512)) * 512;
+	uint64_t range[2] = { offset, length };
+	ssize_t done, i;
+
+	switch (below(3)) {
+	case 0:
+		pwrite(fd, buffer, length, offset);
+		break;
+	case 1:
+		done = pread(fd, buffer, length, offset);
+		for (i = 0; i < done / 8; i++)
+			if (buffer[i] == pattern(outside, offset + i * 8))
+				_exit(BREACH);
+		memset(buffer, 0, sizeof(buffer));
+		break;
+	default:
+		ioctl(fd, BLKZEROOUT, range);
+	}
+}
+
+static int resize(int fd, size_t size)
+{
+	struct blkpg_partition part = { .start = START, .length = size, .pno = 1 };
+	struct blkpg_ioctl_arg arg = {
+		.op = BLKPG_RESIZE_PARTITION, .datalen = sizeof(part), .data = &part,
+	};
+
+	return ioctl(fd, BLKPG, &arg);
+}
+
+TEST(no_byte_that_was_cut_off)
+{
+	struct blkpg_partition part = { .start = START, .length = PART, .pno = 1 };
+	struct blkpg_ioctl_arg arg = {
+		.op = BLKPG_ADD_PARTITION, .datalen = sizeof(part), .data = &part,
+	};
+	unsigned long *calls = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE,
+				    MAP_SHARED | MAP_ANONYMOUS, -1, 0), end;
+	char path[80], *zeroes = calloc(1, PART), *buffer = malloc(PART);
+	uint64_t outside = new_seed();
+	int fd = open_node(), status, i, j;
+	pid_t pid;
+
+	TH_LOG("seed %" PRIu64, start_seeded());
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(PART, pwrite(fd, zeroes, PART, START));
+	ASSERT_EQ(0, ioctl(fd, BLKPG, &arg));
+	snprintf(path, sizeof(path), "%sp1", node);
+	pid = fork();
+	if (!pid) {
+		fd = open(path, O_RDWR);
+		if (fd < 0 || setgid(NOBODY) || setuid(NOBODY))
+			_exit(1);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;) {
+			reach_for(fd, outside);
+			__atomic_add_fetch(calls, 1, __ATOMIC_SEQ_CST);
+		}
+	}
+	for (i = 0; i < SHRINKS; i++) {
+		usleep(1000 * below(20));
+		ASSERT_EQ(0, resize(fd, KEPT));
+		fill(buffer, PART - KEPT, outside, KEPT);
+		ASSERT_EQ(PART - KEPT, pwrite(fd, buffer, PART - KEPT, START + KEPT));
+		end = __atomic_load_n(calls, __ATOMIC_SEQ_CST) + 3;
+		for (j = 0; j < 10000 && __atomic_load_n(calls, __ATOMIC_SEQ_CST) < end; j++) {
+			ASSERT_EQ(0, waitpid(pid, &status, WNOHANG)) TH_LOG("he saw it");
+			usleep(1000);
+		}
+		EXPECT_LE(end, __atomic_load_n(calls, __ATOMIC_SEQ_CST));
+		ASSERT_EQ(PART - KEPT, pread(fd, buffer, PART - KEPT, START + KEPT));
+		EXPECT_EQ(-1, differs(buffer, PART - KEPT, outside, KEPT)) TH_LOG("round %d", i);
+		ASSERT_EQ(PART - KEPT, pwrite(fd, zeroes, PART - KEPT, START + KEPT));
+		ASSERT_EQ(0, resize(fd, PART));
+	}
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	arg.op = BLKPG_DEL_PARTITION;
+	EXPECT_EQ(0, ioctl(fd, BLKPG, &arg));
+	free(buffer);
+	free(zeroes);
+	close(fd);
 }
 
 TEST(no_byte_outside)

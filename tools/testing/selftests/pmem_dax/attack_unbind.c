@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Whatever nobody does with an open file of the node, what root writes to sysfs is done
- * soon: unbinding and binding, claims, bad blocks, and whether stores are written back.
+ * soon: unbinding and binding, claims, bad blocks, and whether stores are written back. So
+ * are changes of a partition, with a file of that.
  *
  * But for pins, for which unbinding waits and says so: end_of_life.c.
  */
+#include <linux/blkpg.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sys/prctl.h>
@@ -276,6 +278,45 @@ TEST_F_TIMEOUT(attack_unbind, is_soon, 10 * SOON)
 		self->fd = open_node();
 		ASSERT_LE(0, self->fd);
 	}
+}
+
+/* blkpg() - change the partition; how many seconds that took, -1 if it failed */
+static int blkpg(int fd, int op, size_t size)
+{
+	struct blkpg_partition part = { .start = SZ_1M, .length = size, .pno = 1 };
+	struct blkpg_ioctl_arg arg = { .op = op, .datalen = sizeof(part), .data = &part };
+	time_t start = time(NULL);
+
+	if (ioctl(fd, BLKPG, &arg)) {
+		perror("BLKPG");
+		return -1;
+	}
+	return time(NULL) - start;
+}
+
+TEST_F_TIMEOUT(attack_unbind, shrinks_soon, 10 * SOON)
+{
+	char path[80];
+	int part, i;
+
+	snprintf(path, sizeof(path), "%sp1", node);
+	ASSERT_LE(0, blkpg(self->fd, BLKPG_ADD_PARTITION, LENGTH));
+	part = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, part);
+	start(self->attackers, part, variant->attack);
+	sleep(1);
+	for (i = 0; i < ROUNDS; i++) {
+		int shrunk = blkpg(self->fd, BLKPG_RESIZE_PARTITION, SZ_2M);
+		int grown = blkpg(self->fd, BLKPG_RESIZE_PARTITION, LENGTH);
+
+		EXPECT_LE(0, shrunk);
+		EXPECT_GE(SOON, shrunk);
+		EXPECT_LE(0, grown);
+		EXPECT_GE(SOON, grown);
+	}
+	end(self->attackers);
+	close(part);
+	EXPECT_LE(0, blkpg(self->fd, BLKPG_DEL_PARTITION, 0));
 }
 
 /* A transfer that waits for memory of its caller. */
