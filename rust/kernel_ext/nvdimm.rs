@@ -541,10 +541,11 @@ impl Namespace<'_> {
         let align = align.max(PAGE_SIZE);
         // What is not common to both is a factor of the other's (3 DIMMs have 48 MiB).
         let step = align << unit.trailing_zeros().saturating_sub(align.trailing_zeros());
+        let size = self.size();
 
-        match self.size() {
-            size if size < step => step,
-            size => size - size % step,
+        match size.checked_rem(step) {
+            Some(rest) if rest < size => size - rest,
+            _ => step,
         }
     }
 
