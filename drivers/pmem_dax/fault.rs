@@ -224,7 +224,7 @@ fn map_run<const FS_DAX: bool>(
     writable: bool,
 ) -> Option<Outcome> {
     let device = mapping.device();
-    if !device.order.is_next(fault.page()) || !table.maps_runs(fault.page()) {
+    if !device.order.is_next(fault.page()) {
         return None;
     }
     let run = fault.run(MOST_FOLLOWERS)?;

@@ -201,7 +201,7 @@ fn next_part(rest: ByteRange, most: u64) -> ByteRange {
     rest.first(most - rest.start() % SECTOR_SIZE)
 }
 
-/// The part of `range` that the node has now, and for as long as [`Device::altered`] waits for the
+/// The part of `range` that the node has now, and for as long as `Device::altered` waits for the
 /// caller.
 #[inline(always)]
 fn in_node(node: Node<'_>, range: ByteRange) -> ByteRange {
@@ -476,7 +476,7 @@ fn supplied(media: &Media, range: ByteRange, from: &mut IovIterSource<'_>) -> By
 }
 
 /// Makes what of `part` is in the node good, and writes to it by `write`. Waits for the hardware; so
-/// [`Device::altered`] waits for it by a lock.
+/// `Device::altered` waits for it by a lock.
 ///
 /// # Errors
 ///

@@ -36,6 +36,7 @@ pub use kernel::bindings::*;
 // The kernel crate has these by name only, or where the kernel has no macro for them.
 pub use generated::{
     badblocks,
+    ftrace_func_entry,
     ftrace_hash,
     iomap,
     iomap_ops,

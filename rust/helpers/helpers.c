@@ -154,6 +154,16 @@ void pmem_helper_memalloc_noreclaim_restore(unsigned int flags)
 	memalloc_noreclaim_restore(flags);
 }
 
+int pmem_helper_nd_region_ro(const struct nd_region *region)
+{
+	return READ_ONCE(region->ro);
+}
+
+unsigned long pmem_helper_nd_region_align(const struct nd_region *region)
+{
+	return READ_ONCE(region->align);
+}
+
 resource_size_t pmem_helper_nd_info_block_reserve(void)
 {
 	return nd_info_block_reserve();

@@ -57,6 +57,8 @@ void pmem_helper_prep_compound_tail(struct page *tail, const struct page *head,
 				    unsigned int order);
 
 /* linux/nd.h, drivers/nvdimm/nd.h */
+int pmem_helper_nd_region_ro(const struct nd_region *region);
+unsigned long pmem_helper_nd_region_align(const struct nd_region *region);
 resource_size_t pmem_helper_nd_info_block_reserve(void);
 int pmem_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 				  resource_size_t offset, void *buf, size_t size,

@@ -1035,12 +1035,6 @@ impl<T: Operations> Table<'_, T> {
         })
     }
 
-    /// Whether [`map_run`](Self::map_run) can map any of the pages behind `page`.
-    #[inline]
-    pub fn maps_runs(&self, page: PageOffset) -> bool {
-        PageMap::maps_runs(page)
-    }
-
     /// Maps `run` for `fault`, for stores if that is one, if all that may be mapped by it is good.
     /// What is mapped there already stays.
     ///

@@ -537,7 +537,7 @@ impl Namespace<'_> {
         let region = self.region();
         // SAFETY: By the invariants of `Region` it is valid. drivers/nvdimm/region_devs.c: align_store
         // changes it at any time.
-        let align = unsafe { (&raw const (*region.0).align).read_volatile() } as u64;
+        let align = unsafe { bindings::nd_region_align(region.0) } as u64;
         let align = align.max(PAGE_SIZE);
         // What is not common to both is a factor of the other's (3 DIMMs have 48 MiB).
         let step = align << unit.trailing_zeros().saturating_sub(align.trailing_zeros());
@@ -872,7 +872,7 @@ impl Region {
     pub fn is_read_only(&self) -> bool {
         // SAFETY: By the type's invariants. It changes at any time (drivers/nvdimm/region_devs.c:
         // read_only_store).
-        unsafe { (&raw const (*self.0).ro).read_volatile() != 0 }
+        unsafe { bindings::nd_region_ro(self.0) != 0 }
     }
 
     /// Whether flushes are needed and known how to do. `None` if the platform does not say how

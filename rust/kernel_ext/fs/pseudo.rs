@@ -263,7 +263,7 @@ impl Inode {
         unsafe { &raw mut (*self.mapping()).i_pages }
     }
 
-    /// Lets mm find `folio` at the 2 MiB from `page` on when it maps more than one page at a time
+    /// Lets mm find `folio` at the 2 MiB from `page` on, but not at 0, when it maps more than one page at a time
     /// (mm/filemap.c: filemap_map_pages). That is not page cache: it is not counted so, and nobody can
     /// reclaim it, as neither the inode nor the folio is on a list. May sleep.
     ///
@@ -286,11 +286,40 @@ impl Inode {
         if page.0 % Order::Pmd.pages() != 0 {
             return Err(EINVAL);
         }
+        if page.0 != 0 {
+            // SAFETY: By this function's requirements.
+            return unsafe { self.add_entry(folio, page, Order::Pmd.order()) };
+        }
+        // What is found at offset 0, lib/buildid.c: freader_get_folio takes for the start of a program,
+        // for perf and BPF, and copies from it without a thought for machine checks. If it finds nothing
+        // there, it looks no further. Entries that become larger by and by have all the rest.
+        for order in 0..Order::Pmd.order() {
+            // SAFETY: As above; the entry is of pages of the folio.
+            unsafe { self.add_entry(folio, PageOffset(1 << order), order)? };
+        }
+        Ok(())
+    }
+
+    /// Lets mm find `folio` at the pages of the entry of `order` at `page`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// As [`add_folio`](Self::add_folio); `page` is a multiple of the size of the entry.
+    unsafe fn add_entry(
+        &self,
+        folio: NonNull<bindings::folio>,
+        page: PageOffset,
+        order: c_uint,
+    ) -> Result {
         let mut state = MaybeUninit::uninit();
         let state: *mut bindings::xa_state = state.as_mut_ptr();
 
         // SAFETY: `state` is valid for writes.
-        unsafe { bindings::xas_init(state, self.entries(), page.0, Order::Pmd.order()) };
+        unsafe { bindings::xas_init(state, self.entries(), page.0, order) };
         loop {
             // SAFETY: `state` was initialised, with a valid array.
             unsafe { bindings::xas_lock_irq(state) };

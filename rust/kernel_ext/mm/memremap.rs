@@ -441,8 +441,7 @@ impl PageMap {
         page.flags.f &= !(1 << bindings::pageflags_PG_reserved);
     }
 
-    /// Lets mm map more than one page at a time, where [`maps_runs`](Self::maps_runs). Nobody may map
-    /// any before. May sleep.
+    /// Lets mm map more than one page at a time. Nobody may map any before. May sleep.
     ///
     /// # Errors
     ///
@@ -459,23 +458,13 @@ impl PageMap {
             let folio = unsafe { self.memory.add(first) }.cast();
 
             for page in (first..first + order.pages()).step_by(Order::Pmd.pages()) {
-                if result.is_ok() && Self::maps_runs(PageOffset(page)) {
+                if result.is_ok() {
                     // SAFETY: `assemble` gave it our mapping; `release` removes it first.
                     result = unsafe { self.inode.add_folio(folio, PageOffset(page)) };
                 }
             }
         });
         result
-    }
-
-    /// Whether mm finds the `offset`th page when it maps more than one at a time: not in the first 2 MiB.
-    ///
-    /// What it finds at 0, lib/buildid.c: freader_get_folio takes for the start of a program, for perf
-    /// and BPF, and copies from it without a thought for machine checks. If it finds nothing there, it
-    /// looks no further.
-    #[inline]
-    pub(crate) fn maps_runs(offset: PageOffset) -> bool {
-        offset.0 >= Order::Pmd.pages()
     }
 
     fn set_mapping(

@@ -104,29 +104,17 @@ TEST_F(access, whole_blocks)
 
 TEST_F(access, skewed)
 {
-	char *map = map_skewed(self->fd, 8 * SZ_1M, SZ_2M, SZ_4K, PROT_READ | PROT_WRITE,
-			       MAP_SHARED);
+	char *map = map_skewed(self->fd, 8 * SZ_1M, 0, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED);
 
 	ASSERT_NE(MAP_FAILED, map);
 	EXPECT_EQ(faults_in_order(map, 2048), count_faults(map, 8 * SZ_1M, variant->store));
 	EXPECT_EQ(0, huge_bytes(map, 8 * SZ_1M));
 }
 
-/* In the first 2M of a device each small page is mapped by itself: see in_core in mapping_calls. */
-TEST_F(access, first_block)
-{
-	char *map = map_skewed(self->fd, 2 * SZ_2M, 0, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED);
-
-	ASSERT_NE(MAP_FAILED, map);
-	EXPECT_EQ(512, count_faults(map, SZ_2M, variant->store));
-	EXPECT_GT(64, count_faults(map + SZ_2M, SZ_2M, variant->store));
-	munmap(map, 2 * SZ_2M);
-}
-
 /* The address suits the offset: only the ends are made of small pages. */
 TEST_F(access, unaligned_offset)
 {
-	char *map = map_shared(self->fd, 16 * SZ_1M, SZ_2M + SZ_4K);
+	char *map = map_shared(self->fd, 16 * SZ_1M, SZ_4K);
 
 	ASSERT_NE(MAP_FAILED, map);
 	EXPECT_EQ(SZ_4K, (uintptr_t)map % SZ_2M);
