@@ -54,9 +54,10 @@ static bool put_back(struct parts *parts)
 	    (close(parts->next) || blkpg(parts->disk, BLKPG_DEL_PARTITION, 2, 0, 0)))
 		return false;
 	parts->next = -1;
+	/* Before the first partition has it: what the other one had is not for its readers. */
 	memset(parts->buffer, OLD, parts->cut);
-	return !blkpg(parts->disk, BLKPG_RESIZE_PARTITION, 1, START, SIZE) &&
-	       pwrite(parts->disk, parts->buffer, parts->cut, cut) == parts->cut;
+	return pwrite(parts->disk, parts->buffer, parts->cut, cut) == parts->cut &&
+	       !blkpg(parts->disk, BLKPG_RESIZE_PARTITION, 1, START, SIZE);
 }
 
 /* make_parts() - of which @cut bytes will be cut off; the first one is opened with @flags */
