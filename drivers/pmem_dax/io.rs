@@ -549,17 +549,23 @@ fn write_sector(
     let copying = device.dax.enter_to_copy().ok_or(EIO)?;
     let part = in_node(node, wanted.first(there as u64));
 
-    let done = if device.dax.data().badblocks.first_in(part).is_some() {
-        drop(copying);
-        heal(device, node, part, write)?
-    } else {
-        let done = write(copying.memory(), part)?;
+    let is_short = (there as u64) < wanted.len();
+    let done = match device.dax.data().badblocks.first_in(part) {
+        None => {
+            let done = write(copying.memory(), part)?;
 
-        drop(copying);
-        done
+            drop(copying);
+            done
+        }
+        // A part of the sector does not heal it.
+        Some(_) if is_short => 0,
+        Some(_) => {
+            drop(copying);
+            heal(device, node, part, write)?
+        }
     };
     *rest = rest.after(done as u64);
-    if (there as u64) < wanted.len() {
+    if is_short {
         return Err(EFAULT);
     }
     if (done as u64) < wanted.len() {

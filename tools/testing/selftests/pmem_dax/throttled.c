@@ -73,7 +73,7 @@ static void change_partitions(struct __test_metadata *_metadata, FIXTURE_DATA(th
 static void lose_page(struct __test_metadata *_metadata, FIXTURE_DATA(throttled) *self)
 {
 	self->bad++;
-	ASSERT_EQ(0, madvise(self->map + self->bad * SZ_4K, SZ_4K, MADV_HWPOISON));
+	ASSERT_EQ(0, go_bad(self->map + self->bad * SZ_4K));
 }
 
 FIXTURE_VARIANT_ADD(throttled, set_writable) {
