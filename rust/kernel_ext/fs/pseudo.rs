@@ -55,6 +55,14 @@ pub struct FileSystemType(Opaque<bindings::file_system_type>);
 unsafe impl Sync for FileSystemType {}
 
 impl FileSystemType {
+    /// The name, for the log.
+    fn name(&self) -> &str {
+        // SAFETY: `new` set it, from a string that lives for ever, and nothing changes it.
+        unsafe { CStr::from_char_ptr((*self.0.get()).name) }
+            .to_str()
+            .unwrap_or("?")
+    }
+
     /// A type with a name, which shows in `/proc/PID/mountinfo` of nobody.
     pub const fn new(name: &'static CStr) -> Self {
         Self(Opaque::new(bindings::file_system_type {
@@ -171,7 +179,8 @@ impl Drop for Mount {
         while self.fs.has_super_blocks() {
             if polls == POLLS_TO_REPORT {
                 pr_warn!(
-                    "unloading waits for a sync(2), or another walk of all file systems: it goes on when that is done\n"
+                    "{}: unloading waits for a sync(2), or another walk of all file systems: it goes on when that is done\n",
+                    self.fs.name()
                 );
             }
             polls += 1;
