@@ -176,6 +176,11 @@ int pmem_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 	return nvdimm_read_bytes(ndns, offset, buf, size, flags);
 }
 
+void pmem_helper_dev_pm_domain_set(struct device *dev, struct dev_pm_domain *pd)
+{
+	dev_pm_domain_set(dev, pd);
+}
+
 void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs)
 {
 	ratelimit_default_init(rs);

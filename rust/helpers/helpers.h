@@ -12,6 +12,7 @@
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/nd.h>
+#include <linux/pm_domain.h>
 #include <linux/ratelimit.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/mm.h>
@@ -63,6 +64,9 @@ resource_size_t pmem_helper_nd_info_block_reserve(void);
 int pmem_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 				  resource_size_t offset, void *buf, size_t size,
 				  unsigned long flags);
+
+/* linux/pm_domain.h: inline in a kernel that never sleeps */
+void pmem_helper_dev_pm_domain_set(struct device *dev, struct dev_pm_domain *pd);
 
 /* linux/ratelimit.h */
 void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs);
