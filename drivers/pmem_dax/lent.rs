@@ -5,6 +5,10 @@
 //! The kernel does not know who pins a page, but to be pinned it has to be mapped. So what nobody mapped
 //! since it was last found idle need not be looked at.
 
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering, //
+};
 use kernel::{
     new_mutex,
     prelude::*,
@@ -19,6 +23,9 @@ pub(crate) struct Lent {
     // One for each number, in the order in which they came.
     #[pin]
     parts: Mutex<KVec<Part>>,
+    // A bit for each number that is in `parts`, so that all mappings but the first need no lock. A
+    // number is taken out only when nothing of its partition is mapped.
+    known: [AtomicU64; 4],
 }
 
 #[derive(Clone, Copy)]
@@ -31,7 +38,17 @@ impl Lent {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             parts <- new_mutex!(KVec::new(), "pmem_dax lent"),
+            known: [const { AtomicU64::new(0) }; 4],
         })
+    }
+
+    /// The word of `known` with the bit of a partition, and the bit.
+    #[inline]
+    fn known(&self, partition: u8) -> Option<(&AtomicU64, u64)> {
+        Some((
+            self.known.get(usize::from(partition / 64))?,
+            1 << (partition % 64),
+        ))
     }
 
     /// Adds the bytes of the node of `partition`, which is being mapped.
@@ -41,12 +58,24 @@ impl Lent {
     /// # Errors
     ///
     /// `ENOMEM`.
+    #[inline]
     pub(crate) fn add(&self, partition: u8, range: ByteRange) -> Result {
+        match self.known(partition) {
+            Some((word, bit)) if word.load(Ordering::Acquire) & bit != 0 => Ok(()),
+            _ => self.add_first(partition, range),
+        }
+    }
+
+    #[cold]
+    fn add_first(&self, partition: u8, range: ByteRange) -> Result {
         let mut parts = self.parts.lock();
 
         match parts.iter_mut().find(|part| part.partition == partition) {
             Some(part) => part.range = part.range.hull(range),
             None => parts.push(Part { partition, range }, GFP_KERNEL)?,
+        }
+        if let Some((word, bit)) = self.known(partition) {
+            word.fetch_or(bit, Ordering::Release);
         }
         Ok(())
     }
@@ -84,9 +113,16 @@ impl Lent {
             }
             index += 1;
         }
-        self.parts
-            .lock()
-            .retain(|part| part.range.start() < range.start() || part.range.end() > range.end());
+        self.parts.lock().retain(|part| {
+            let stays = part.range.start() < range.start() || part.range.end() > range.end();
+
+            if !stays {
+                if let Some((word, bit)) = self.known(part.partition) {
+                    word.fetch_and(!bit, Ordering::Relaxed);
+                }
+            }
+            stays
+        });
         Ok(())
     }
 }
