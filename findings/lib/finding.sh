@@ -25,14 +25,14 @@ block_device() {
 	loops+=("$device")
 }
 
-# packages NAME=VERSION...: Debian's packages, unpacked below $work/root.
+# packages NAME=VERSION...: Debian's packages, unpacked below $work/tree.
 packages() {
 	(cd "$work" && apt-get download -qq "$@")
 	for file in "$work"/*.deb; do
-		dpkg -x "$file" "$work/root"
+		dpkg -x "$file" "$work/tree"
 	done
-	export LD_LIBRARY_PATH=$work/root/usr/lib/x86_64-linux-gnu:$work/root/lib/x86_64-linux-gnu
-	export PATH=$PATH:$work/root/usr/sbin:$work/root/sbin:$work/root/usr/bin
+	export LD_LIBRARY_PATH=$work/tree/usr/lib/x86_64-linux-gnu:$work/tree/lib/x86_64-linux-gnu
+	export PATH=$PATH:$work/tree/usr/sbin:$work/tree/sbin:$work/tree/usr/bin
 }
 
 # rust DEPENDENCIES: build standard input with them (lines of Cargo.toml); the program is
