@@ -147,6 +147,22 @@ let_go_all() {
 	modprobe -r nvmet
 }
 
+# What a test that failed had in use; which of it is not known.
+after_failure() {
+	local config=/sys/kernel/config gadget
+
+	umount /mnt
+	swapoff -a
+	dmsetup remove moves
+	losetup -D
+	echo 0 >$NVMET/namespaces/1/enable
+	rmdir $NVMET/namespaces/1 $NVMET "$config"/target/core/fileio_0/moves "$config"/target/core/fileio_0
+	gadget=$config/usb_gadget/moves
+	rmdir "$gadget"/functions/mass_storage.0 "$gadget"
+	modprobe -r nvmet target_core_file target_core_mod usb_f_mass_storage libcomposite
+	rm -rf $FAKES
+} 2>/dev/null
+
 # processes NODE [PINS]: those that have it in ways that are hard to find: in another mount
 # namespace, in a mapping without a file, in a thread with files of its own, in an
 # io_uring; and if it is wanted, one with nothing but pins. Tells their numbers, and ends when its input does.
@@ -304,7 +320,7 @@ in_kernel() {
 	# shellcheck disable=SC2016 # for that shell
 	loop=$(unshare -m sh -c 'mount -t tmpfs none /media && mknod /media/node b "0x$1" "0x$2" &&
 		losetup -f --show /media/node' sh "$(stat -c %t /dev/pmem0)" "$(stat -c %T /dev/pmem0)")
-	expect /media/node "$(cat "/sys/block/${loop#/dev/}/loop/backing_file")" "name of the loop device"
+	expect /node "$(cat "/sys/block/${loop#/dev/}/loop/backing_file")" "name of its file"
 	tool 3 "$2" namespace0.0
 	said "pmem0 is what /sys/block/${loop#/dev/}/loop/backing_file names"
 	expect "$1" "$(driver_of namespace0.0)" "driver beside a loop device"
