@@ -7,7 +7,8 @@
 # The tests erase every namespace of the machine, so they run in a virtual one
 # only, unless PMEM_DAX_TEST_ERASE=y is set.
 
-LIB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+LIB_DIR=${BASH_SOURCE[0]%/*}
+LIB_DIR=$(cd "$LIB_DIR" && pwd)
 DRIVERS=/sys/bus/nd/drivers
 DEVICES=/sys/bus/nd/devices
 

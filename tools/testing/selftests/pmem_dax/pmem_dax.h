@@ -23,6 +23,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -49,47 +50,162 @@
 static char node[64];
 
 /*
+ * The bash that has lib.sh, which takes half a second to start in an emulated machine. It is
+ * asked by one process at a time.
+ */
+static struct {
+	/* Pipes: command lines, each between how to run it and a null byte; and answers. */
+	int questions, answers;
+	/* In memory that all processes share, and so left true if one dies that asks. */
+	bool *busy;
+	ino_t mounts;
+} bash;
+
+#define QUESTIONS	3
+#define ANSWERS		4
+
+/* mount_namespace() - of this process; 0 if there is no /proc */
+static inline ino_t mount_namespace(void)
+{
+	struct stat stat_buf;
+
+	return stat("/proc/self/ns/mnt", &stat_buf) ? 0 : stat_buf.st_ino;
+}
+
+/* start_bash() - for all tests of a program; it ends when they are over */
+static inline int start_bash(void)
+{
+	static const char program[] =
+		". ./lib.sh\n"
+		"while IFS= read -r -d '' -u 3 line; do\n"
+		"	first=\n"
+		"	if [ \"${line:0:1}\" = '<' ]; then\n"
+		"		first=$(eval \"${line:1}\" 3<&- 4>&-)\n"
+		"	else\n"
+		"		(eval \"${line:1}\") >&2 3<&- 4>&-\n"
+		"	fi\n"
+		"	printf '%s\\n%s\\n' $? \"${first%%$'\\n'*}\" >&4\n"
+		"done\n";
+	int to[2], from[2];
+	pid_t pid;
+
+	if (pipe(to) || pipe(from))
+		return -1;
+	pid = fork();
+	if (pid < 0)
+		return -1;
+	if (pid == 0) {
+		/* Out of the way of each other, first. */
+		to[0] = fcntl(to[0], F_DUPFD, 10);
+		from[1] = fcntl(from[1], F_DUPFD, 10);
+		dup2(to[0], QUESTIONS);
+		dup2(from[1], ANSWERS);
+		close_range(ANSWERS + 1, ~0U, 0);
+		execlp("bash", "bash", "-c", program, NULL);
+		_exit(127);
+	}
+	/* Out of the way of tests that look at the numbers of files. */
+	bash.questions = fcntl(to[1], F_DUPFD_CLOEXEC, 100);
+	bash.answers = fcntl(from[0], F_DUPFD_CLOEXEC, 100);
+	close(to[0]);
+	close(to[1]);
+	close(from[0]);
+	close(from[1]);
+	bash.busy = mmap(NULL, sizeof(*bash.busy), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	bash.mounts = mount_namespace();
+	return bash.questions < 0 || bash.answers < 0 || bash.busy == MAP_FAILED ? -1 : 0;
+}
+
+/* read_answer() - a line of it; -1 if there is none */
+static inline int read_answer(char *line, size_t size)
+{
+	size_t length = 0;
+	char c;
+
+	while (read(bash.answers, &c, 1) == 1) {
+		if (c == '\n') {
+			line[length] = '\0';
+			return 0;
+		}
+		if (length + 1 < size)
+			line[length++] = c;
+	}
+	return -1;
+}
+
+/*
+ * ask_bash() - have the bash of all run a command line; its exit status
+ *
+ * Returns -1 if it was not run, or there is no answer, and -2 if this process must do it by itself:
+ * another one asks, or the command would not be run as this process is.
+ */
+static inline int ask_bash(const char *line, char *first, size_t size)
+{
+	const char *how = first ? "<" : ">";
+	char status[16], nothing[2];
+	struct iovec question[] = {
+		{ (char *)how, 1 },
+		{ (char *)line, strlen(line) + 1 },
+	};
+
+	if (!bash.busy || geteuid() || !bash.mounts || mount_namespace() != bash.mounts ||
+	    __atomic_exchange_n(bash.busy, true, __ATOMIC_ACQUIRE))
+		return -2;
+	/* Shorter than what a pipe takes at once. */
+	if (writev(bash.questions, question, 2) != 1 + (ssize_t)question[1].iov_len ||
+	    read_answer(status, sizeof(status)) ||
+	    read_answer(first ?: nothing, first ? size : sizeof(nothing)))
+		return -1;
+	__atomic_store_n(bash.busy, false, __ATOMIC_RELEASE);
+	return atoi(status);
+}
+
+/* shell_line() - the same as shell(); @first, if not NULL, is the first line of the output */
+static inline int shell_line(char *first, size_t size, const char *line)
+{
+	int status = ask_bash(line, first, size);
+	char *command;
+	FILE *pipe;
+
+	if (status != -2)
+		return status;
+	if (asprintf(&command, "exec bash -c '. ./lib.sh; %s'%s", line, first ? "" : " >&2") < 0)
+		return -1;
+	pipe = popen(command, "r");
+	free(command);
+	if (!pipe)
+		return -1;
+	if (first) {
+		first[0] = '\0';
+		if (fgets(first, size, pipe))
+			first[strcspn(first, "\n")] = '\0';
+	}
+	while (fgetc(pipe) != EOF)
+		;
+	status = pclose(pipe);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/*
  * shell() - run a command line that may use the functions of lib.sh
  *
  * Returns its exit status.
  */
 static inline __attribute__((format(printf, 1, 2))) int shell(const char *format, ...)
 {
-	char *line, *command;
 	va_list args;
+	char *line;
 	int status;
 
 	va_start(args, format);
 	status = vasprintf(&line, format, args);
 	va_end(args);
-	if (status < 0 || asprintf(&command, "exec bash -c '. ./lib.sh; %s' >&2", line) < 0)
+	if (status < 0)
 		return -1;
-	status = system(command);
-	free(command);
+	status = shell_line(NULL, 0, line);
 	free(line);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* shell_line() - the same; @line is the first line of its output */
-static inline int shell_line(char *line, size_t size, const char *command)
-{
-	char *bash;
-	FILE *pipe;
-	int status;
-
-	line[0] = '\0';
-	if (asprintf(&bash, "exec bash -c '. ./lib.sh; %s'", command) < 0)
-		return -1;
-	pipe = popen(bash, "r");
-	free(bash);
-	if (!pipe)
-		return -1;
-	if (fgets(line, size, pipe))
-		line[strcspn(line, "\n")] = '\0';
-	while (fgetc(pipe) != EOF)
-		;
-	status = pclose(pipe);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	return status;
 }
 
 /* write_line() - to a file of the kernel; -1 and errno */
@@ -127,6 +243,10 @@ static inline int pmem_dax_main(int argc, char **argv, const char *namespaces)
 
 	if (chdir(dirname(strdup(argv[0])))) {
 		perror("chdir");
+		return KSFT_FAIL;
+	}
+	if (start_bash()) {
+		perror("bash");
 		return KSFT_FAIL;
 	}
 	snprintf(command, sizeof(command), "missing %s", namespaces);
