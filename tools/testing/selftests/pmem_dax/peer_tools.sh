@@ -111,7 +111,7 @@ compare() {
 		<(without_ours <<<"$ours" | differs_each_time) ||
 		fail "not as under nd_pmem, or a difference that is listed is none"
 	# Each is there, or it would not have to be listed.
-	expect 3 "$(grep -c 'ATTR{pmem_dax/' <<<"$ours")" "attributes of its own"
+	expect 4 "$(grep -c 'ATTR{pmem_dax/' <<<"$ours")" "attributes of its own"
 	expect "$2" "$(diff -U0 <(differs_each_time <<<"$theirs") <(differs_each_time <<<"$ours") |
 		grep -c '^-[^-]')" "lines that differ"
 }
