@@ -146,10 +146,16 @@ impl ftrace::Entry for Target {
         if unsafe { (*bdev).bd_dev } >> bindings::MINORBITS != self.major {
             return;
         }
+        let holder = arguments.third() as *const c_void;
+
+        // A claim of our own opens a file of the kernel's, which nobody asks anything of.
+        if holder == ptr::from_ref(&*self.shim).cast() {
+            return;
+        }
         let file = arguments.fifth() as *mut bindings::file;
 
         // The holder, if there is one: of a file with O_EXCL, or a file system that is mounted.
-        if arguments.third() != 0 {
+        if !holder.is_null() {
             // A disk has 256 minors, of which each is the number of a partition.
             //
             // SAFETY: As above.
