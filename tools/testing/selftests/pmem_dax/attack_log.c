@@ -175,7 +175,7 @@ FIXTURE_VARIANT_ADD(attack_log, synchronous) {
 };
 
 FIXTURE_VARIANT_ADD(attack_log, no_flush) {
-	.namespace = "namespace5.0", .call = no_flush,
+	.namespace = "namespace5.0", .call = no_flush, .calls = 1000,
 };
 
 FIXTURE_VARIANT_ADD(attack_log, last_close) {
