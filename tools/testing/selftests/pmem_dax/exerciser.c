@@ -10,8 +10,9 @@
  *
  * It goes in rounds. In each there are other partitions, and either the disk is mapped, or the
  * partitions are, or both, briefly, where who comes second is refused. Between rounds nobody
- * uses the disk, and one process tries what needs that: to have it alone, bad memory, whether
- * the kernel writes back what was stored, and to take the device away.
+ * uses the disk, and one process tries what needs that: to have it alone, bad memory, a partition
+ * that becomes smaller while it is read or written, whether the kernel writes back what was stored,
+ * and to take the device away.
  *
  * Environment:
  *
@@ -76,7 +77,7 @@ struct page {
 /* What all processes see. */
 static struct {
 	pthread_barrier_t barrier;
-	bool last;
+	bool last, under_way;
 	struct {
 		unsigned int round, step, calls;
 		char call[CALLS][160];
@@ -632,7 +633,7 @@ static int blkpg(int fd, int op, int number)
 	struct blkpg_partition part = { .pno = number };
 	struct blkpg_ioctl_arg arg = { .op = op, .datalen = sizeof(part), .data = &part };
 
-	if (op == BLKPG_ADD_PARTITION) {
+	if (op != BLKPG_DEL_PARTITION) {
 		part.start = devices[number].start;
 		part.length = devices[number].size;
 	}
@@ -1602,6 +1603,84 @@ static void check_poison(void)
 	munmap(map, SZ_2M);
 }
 
+/*
+ * use_partition() - write data to a part of it, or read that part, until killed
+ *
+ * Others have @theirs behind its @kept bytes; ends if that is read.
+ */
+static void use_partition(int fd, off_t offset, size_t length, size_t kept, const uint8_t *theirs)
+{
+	ssize_t n, i;
+
+	for (;;) {
+		__atomic_store_n(&shared->under_way, true, __ATOMIC_SEQ_CST);
+		if (!theirs) {
+			if (pwrite(fd, data, length, offset) < 0)
+				pause();
+			continue;
+		}
+		n = pread(fd, data, length, offset);
+		for (i = kept; i < n; i += SZ_4K)
+			if (data[i] == theirs[i - kept])
+				_exit(1);
+	}
+}
+
+/* A partition becomes smaller while it is read or written: what is behind its end is of others. */
+static void check_shrink(void)
+{
+	size_t length, kept, i;
+	int number, fd, status;
+	off_t start, whole;
+	bool writes = chance(2);
+	pid_t pid;
+
+	for (number = 1 + below(nr_devices - 1); !devices[number].pages; )
+		number = number % (nr_devices - 1) + 1;
+	whole = devices[number].size;
+	length = whole < BUFFER ? whole : BUFFER;
+	kept = (1 + below(length / SZ_4K - 1)) * SZ_4K;
+	start = devices[number].start + whole - length;
+	fd = open_device(number, O_RDWR);
+	must(fd >= 0, "open: errno %d", errno);
+	/* Bytes that are in none of these places. */
+	for (i = 0; i < length; i++)
+		data[i] = ~model[start + i];
+	memcpy(buffer, data + kept, length - kept);
+	call("device %d loses its last %#zx bytes, disk at %#lx, while %#zx are %s", number,
+	     length - kept, start + kept, length, writes ? "written" : "read");
+	shared->under_way = false;
+	pid = fork();
+	must(pid >= 0, "fork: errno %d", errno);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		use_partition(fd, whole - length, length, kept, writes ? NULL : buffer);
+	}
+	while (!__atomic_load_n(&shared->under_way, __ATOMIC_SEQ_CST))
+		sched_yield();
+	poll(NULL, 0, below(8));
+	devices[number].size -= length - kept;
+	must(!blkpg(fd_of(0, 0), BLKPG_RESIZE_PARTITION, number), "resize: errno %d", errno);
+	must(pwrite(fd_of(0, 0), writes ? model + start + kept : buffer, length - kept,
+		    start + kept) == length - kept, "pwrite: errno %d", errno);
+	poll(NULL, 0, 20);
+	kill(pid, SIGKILL);
+	must(waitpid(pid, &status, 0) == pid, "errno %d", errno);
+	must(WIFSIGNALED(status), "a read went past the end that its partition had by then");
+	if (writes) {
+		before_looking(start + kept, length - kept);
+		must(pread(fd_of(0, 0), buffer, length - kept, start + kept) == length - kept,
+		     "pread: errno %d", errno);
+		compare(buffer, start + kept, length - kept,
+			"behind the end of a partition that was written");
+	}
+	must(pwrite(fd_of(0, 0), model + start, length, start) == length, "pwrite: errno %d",
+	     errno);
+	devices[number].size = whole;
+	must(!blkpg(fd_of(0, 0), BLKPG_RESIZE_PARTITION, number), "resize: errno %d", errno);
+	close(fd);
+}
+
 /* The device is taken away while somebody has one of its pages, which stays until he is done. */
 static void check_removal(void)
 {
@@ -1643,6 +1722,7 @@ static void between_rounds(unsigned int round)
 	hold(1 + below(nr_devices - 1));
 	alone = false;
 	check_poison();
+	check_shrink();
 	if (chance(2))
 		check_flush();
 	if (chance(6))
