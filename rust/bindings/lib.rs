@@ -33,9 +33,11 @@ mod generated {
 pub use generated::*;
 pub use kernel::bindings::*;
 
-// The kernel crate has these by name only, or where the kernel has no macro for them.
+// The kernel crate has these by name only, or where the kernel has no macro, or inline function, for
+// them.
 pub use generated::{
     badblocks,
+    cc_platform_has,
     ftrace_func_entry,
     ftrace_hash,
     iomap,

@@ -13,6 +13,11 @@
 #error "The struct pages of a device are taken for an array (kernel_ext/mm/memremap.rs)."
 #endif
 
+bool pmem_helper_cc_platform_has(enum cc_attr attr)
+{
+	return cc_platform_has(attr);
+}
+
 int pmem_helper_dev_to_node(struct device *dev)
 {
 	return dev_to_node(dev);

@@ -7,6 +7,7 @@
 #ifndef _PMEM_DAX_HELPERS_H
 #define _PMEM_DAX_HELPERS_H
 
+#include <linux/cc_platform.h>
 #include <linux/dax.h>
 #include <linux/ftrace.h>
 #include <linux/memremap.h>
@@ -19,6 +20,9 @@
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include <linux/xarray.h>
+
+/* linux/cc_platform.h */
+bool pmem_helper_cc_platform_has(enum cc_attr attr);
 
 /* linux/device.h */
 int pmem_helper_dev_to_node(struct device *dev);
