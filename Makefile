@@ -66,10 +66,10 @@ profile: build ## count the instructions of faults and calls by function; beside
 powercut: build ## cut the power of writing machines fifty times, which takes ten minutes
 	@tools/testing/powercut/run --cuts 50
 
-torture: build ## everything at once, random calls, and the tests in both debug kernels: six hours
+torture: build ## everything at once, random calls, and the tests in the debug kernels: six hours
 	@tools/testing/torture/run
 	@PMEM_DAX_SECONDS=600 tools/testing/kselftest exerciser
-	@tools/testing/kselftest --debug
+	@tools/testing/kselftest --full
 	@tools/testing/kselftest --races --concurrent
 	@tools/testing/torture/run --races -s 120
 

@@ -38,14 +38,15 @@ die() {
 # What a command that fails may want; empty if nobody knows.
 hint=
 
-# debug_config debug|races: the configuration of that debug kernel, over tinyconfig. Of
-# two lines for an option the last one counts.
+# debug_config debug|full|races: the configuration of that debug kernel. Of two lines for an
+# option the last one counts.
 debug_config() {
 	cat "$VM_DIR/debug.config"
-	[ "$1" = debug ] || cat "$VM_DIR/$1.config"
+	[ "$1" = debug ] || cat "$VM_DIR/full.config"
+	[ "$1" != races ] || cat "$VM_DIR/races.config"
 }
 
-# debug_kernel debug|races: its directory. The root's compilers make it, and its name is
+# debug_kernel debug|full|races: its directory. The root's compilers make it, and its name is
 # a hash of what decides its content, too.
 debug_kernel() {
 	local key
