@@ -159,7 +159,7 @@ after_failure() {
 	rmdir $NVMET/namespaces/1 $NVMET "$config"/target/core/fileio_0/moves "$config"/target/core/fileio_0
 	gadget=$config/usb_gadget/moves
 	rmdir "$gadget"/functions/mass_storage.0 "$gadget"
-	modprobe -r nvmet target_core_file target_core_mod usb_f_mass_storage libcomposite
+	modprobe -r nvmet
 	rm -rf $FAKES
 } 2>/dev/null
 
@@ -326,7 +326,6 @@ in_kernel() {
 	expect "$1" "$(driver_of namespace0.0)" "driver beside a loop device"
 	losetup -d "$loop"
 	tool 0 "$2" namespace0.0
-	modprobe -r target_core_file target_core_mod usb_f_mass_storage libcomposite
 }
 
 test_nd_pmem_in_kernel() {
