@@ -157,6 +157,15 @@ hand_over() {
 	fi
 }
 
+# wipe NAMESPACE...: of the partitions on it, which the next test would not expect.
+wipe() {
+	local namespace
+
+	for namespace; do
+		hand_over "$namespace" nd_pmem && wipefs -qa "$(node_of "$namespace")" || return
+	done
+}
+
 # appears NAMESPACE: it is on the bus, soon.
 appears() {
 	local i

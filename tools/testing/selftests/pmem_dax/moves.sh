@@ -412,6 +412,10 @@ test_modes() {
 	ndctl create-namespace -f -e namespace2.0 -m raw >/dev/null
 }
 
+clean_up() {
+	wipe namespace0.0
+}
+
 run_tests namespace0.0 namespace2.0 -- there_and_back settings all wrong_arguments \
 	nd_pmem_in_use pmem_dax_in_use nd_pmem_in_kernel pmem_dax_in_kernel on_its_way \
 	mount_meanwhile goes_back modes

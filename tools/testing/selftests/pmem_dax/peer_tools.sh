@@ -127,6 +127,7 @@ test_legacy() {
 # clean_up: without udev, if there was none. The socket that it leaves would have others
 # wait for it.
 clean_up() {
+	wipe namespace0.0 namespace2.0 || return
 	[ -z "$STARTED" ] || { udevadm control --exit && rm -r /run/udev; }
 }
 
