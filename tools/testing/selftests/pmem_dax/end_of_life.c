@@ -91,8 +91,8 @@ FIXTURE_SETUP(end_of_life)
 FIXTURE_TEARDOWN_PARENT(end_of_life)
 {
 	umount2(MNT, MNT_DETACH);
-	EXPECT_EQ(0, shell("[ -b \"$(node_of %s)\" ] || { %s; }", variant->namespace,
-			   variant->again));
+	EXPECT_EQ(0, shell("[ -b \"$(node_of %s)\" ] || { %s; }; node_appears %s",
+			   variant->namespace, variant->again, variant->namespace));
 }
 
 static int status_of(pid_t pid)
@@ -149,7 +149,8 @@ static int have_again(FIXTURE_DATA(end_of_life) *self,
 	char command[64];
 
 	snprintf(command, sizeof(command), "node_of %s", variant->namespace);
-	if (shell("[ -b \"$(node_of %s)\" ] || { %s; }", variant->namespace, variant->again) ||
+	if (shell("[ -b \"$(node_of %s)\" ] || { %s; }; node_appears %s", variant->namespace,
+		  variant->again, variant->namespace) ||
 	    shell_line(self->path, sizeof(self->path), command))
 		return -1;
 	return open(self->path, O_RDWR | O_CLOEXEC);

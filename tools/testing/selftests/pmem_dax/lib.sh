@@ -177,6 +177,17 @@ appears() {
 	return 1
 }
 
+# node_appears NAMESPACE: it has a driver that made a disk of it, soon.
+node_appears() {
+	local i
+
+	for ((i = 0; i < 50; i++)); do
+		[ ! -b "$(node_of "$1")" ] || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
 # rebind_virtio: virtio-pmem devices that have no driver get theirs.
 rebind_virtio() {
 	local device
