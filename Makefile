@@ -33,7 +33,7 @@ host-test: ## run the tests that need no kernel
 check: ## run every test, in virtual machines where it takes one
 	@tools/testing/check
 
-check-quick: ## run a choice of the tests, which takes four minutes
+check-quick: ## run a choice of the tests, which takes three minutes
 	@tools/testing/check host build style quick
 
 # What follows check-one are names of tests, and no targets.
