@@ -148,8 +148,9 @@ impl ftrace::Entry for Target {
         }
         let holder = arguments.third() as *const c_void;
 
-        // A claim of our own opens a file of the kernel's, which nobody asks anything of.
-        if holder == ptr::from_ref(&*self.shim).cast() {
+        // A claim of our own (Node::holder): a file of the kernel's, and nobody asks of which
+        // partition (disk.rs: open_callback).
+        if holder == ptr::from_ref(&self.shim.operations).cast() {
             return;
         }
         let file = arguments.fifth() as *mut bindings::file;
