@@ -61,9 +61,6 @@ static struct {
 	ino_t mounts;
 } bash;
 
-#define QUESTIONS	3
-#define ANSWERS		4
-
 /* mount_namespace() - of this process; 0 if there is no /proc */
 static inline ino_t mount_namespace(void)
 {
@@ -72,7 +69,11 @@ static inline ino_t mount_namespace(void)
 	return stat("/proc/self/ns/mnt", &stat_buf) ? 0 : stat_buf.st_ino;
 }
 
-/* start_bash() - for all tests of a program; it ends when they are over */
+/*
+ * start_bash() - for all tests of a program; it ends when they are over
+ *
+ * It reads the questions from file 3, and writes the answers to file 4.
+ */
 static inline int start_bash(void)
 {
 	static const char program[] =
@@ -98,9 +99,9 @@ static inline int start_bash(void)
 		/* Out of the way of each other, first. */
 		to[0] = fcntl(to[0], F_DUPFD, 10);
 		from[1] = fcntl(from[1], F_DUPFD, 10);
-		dup2(to[0], QUESTIONS);
-		dup2(from[1], ANSWERS);
-		close_range(ANSWERS + 1, ~0U, 0);
+		dup2(to[0], 3);
+		dup2(from[1], 4);
+		close_range(5, ~0U, 0);
 		execlp("bash", "bash", "-c", program, NULL);
 		_exit(127);
 	}
