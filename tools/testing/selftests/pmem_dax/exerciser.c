@@ -1604,18 +1604,24 @@ static void check_poison(void)
 }
 
 /*
- * use_partition() - write data to a part of it, or read that part, until killed
+ * use_partition() - write zeroes to a part of it, or read that part, until killed
  *
- * Others have @theirs behind its @kept bytes; ends if that is read.
+ * Others have @theirs behind its @kept bytes; ends if that is read. To change the end takes a grace
+ * period of RCU. So that a write takes longer, its memory is made while it is under way.
  */
 static void use_partition(int fd, off_t offset, size_t length, size_t kept, const uint8_t *theirs)
 {
+	char *zeroes = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			    -1, 0);
 	ssize_t n, i;
 
+	must(zeroes != MAP_FAILED, "mmap: errno %d", errno);
+	madvise(zeroes, length, MADV_NOHUGEPAGE);
 	for (;;) {
 		__atomic_store_n(&shared->under_way, true, __ATOMIC_SEQ_CST);
 		if (!theirs) {
-			if (pwrite(fd, data, length, offset) < 0)
+			madvise(zeroes, length, MADV_DONTNEED);
+			if (pwrite(fd, zeroes, length, offset) < 0)
 				pause();
 			continue;
 		}
