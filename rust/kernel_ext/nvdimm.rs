@@ -557,7 +557,17 @@ impl Namespace<'_> {
     /// use; `EOPNOTSUPP`, of which the log is told why; what `nvdimm_setup_pfn` returns.
     pub fn memory(&self) -> Result<Span> {
         match self.pfn {
-            Some(pfn) => self.enabled(|| self.memory_of(pfn))?,
+            Some(pfn) => {
+                self.enable()?;
+                // If it fails, the namespace may not be enabled any more: drivers/nvdimm/pfn_devs.c:
+                // nd_pfn_clear_memmap_errors enables more of it, which others may have. What is enabled
+                // goes with the probe.
+                let span = self.memory_of(pfn)?;
+
+                // SAFETY: It was enabled above, and by that function last.
+                unsafe { self.disable() };
+                Ok(span)
+            }
             None => Span::new(self.range(), self.size(), None).ok_or(EINVAL),
         }
     }
@@ -605,18 +615,35 @@ impl Namespace<'_> {
     ///
     /// `EBUSY` if the memory is in use.
     fn enabled<R>(&self, f: impl FnOnce() -> R) -> Result<R> {
-        let namespace = self.namespace.as_ptr();
+        self.enable()?;
+        let result = f();
+
+        // SAFETY: It was enabled above.
+        unsafe { self.disable() };
+        Ok(result)
+    }
+
+    fn enable(&self) -> Result {
         let dev = crate::device::as_raw(self.dev);
 
         // SAFETY: By the type's invariants; the device is bound.
         to_result(unsafe {
-            bindings::devm_namespace_enable(dev, namespace, bindings::nd_info_block_reserve())
-        })?;
-        let result = f();
+            bindings::devm_namespace_enable(
+                dev,
+                self.namespace.as_ptr(),
+                bindings::nd_info_block_reserve(),
+            )
+        })
+    }
 
-        // SAFETY: It was enabled above.
-        unsafe { bindings::devm_namespace_disable(dev, namespace) };
-        Ok(result)
+    /// # Safety
+    ///
+    /// The namespace is enabled.
+    unsafe fn disable(&self) {
+        let dev = crate::device::as_raw(self.dev);
+
+        // SAFETY: By this function's requirements, and the type's invariants.
+        unsafe { bindings::devm_namespace_disable(dev, self.namespace.as_ptr()) };
     }
 
     /// Makes the device by which a namespace is used whose info block says where its data are, and
