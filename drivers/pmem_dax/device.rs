@@ -8,13 +8,17 @@ use crate::{
         Printable,
         Settings, //
     },
-    dirty::DirtyChunks,
+    dirty::Dirty,
     fault::TouchOrder,
     geometry::Geometry,
     io,
     lent::Lent,
     mapping,
-    poison::Media, //
+    poison::Media,
+    sync::{
+        Account,
+        Waiting, //
+    }, //
 };
 use core::{
     mem,
@@ -90,7 +94,6 @@ use kernel_ext::{
     nvdimm::Region,
     ratelimit::RateLimit,
     task::Process,
-    trace,
     units::{
         ByteRange,
         PageOffset, //
@@ -106,7 +109,9 @@ pub(crate) struct Device {
     pub(crate) mode: Mode,
     /// Whether what is stored is durable once the CPU wrote it back, and MAP_SYNC keeps its promise.
     pub(crate) synchronous: bool,
-    pub(crate) dirty: DirtyChunks,
+    pub(crate) dirty: Dirty,
+    #[pin]
+    pub(crate) syncs: Waiting,
     pub(crate) mappings: Mappings,
     #[pin]
     pub(crate) lent: Lent,
@@ -133,7 +138,7 @@ impl Device {
         region: Region,
     ) -> Result<impl PinInit<Self, Error> + 'a> {
         let len = geometry.all().ok_or(EINVAL)?.len();
-        let dirty = DirtyChunks::new(len)?;
+        let dirty = Dirty::new(len)?;
         let mappings = Mappings::new();
         let synchronous = region.is_synchronous();
 
@@ -153,6 +158,7 @@ impl Device {
             mode: settings.mode,
             synchronous,
             dirty,
+            syncs <- Waiting::new(),
             mappings,
             lent <- Lent::new(),
             order: TouchOrder::new(),
@@ -287,34 +293,21 @@ impl Device {
         })
     }
 
-    fn write_back(&self, alive: &Alive<'_, Media>, range: ByteRange) {
-        let media = self.dax.data();
-
-        if self.dax.has_write_cache() {
-            self.dirty.for_each(range, |chunk| {
-                // What is bad is lost, and may not be mapped in the kernel.
-                media.for_each_good_part(chunk, |part| {
-                    if !part.is_empty() {
-                        alive.memory().write_back(part);
-                        trace::write_back(&media.name, part);
-                    }
-                });
-            });
-        }
-    }
-
-    /// Makes everything that was stored through mappings durable.
+    /// Makes everything that was stored through mappings durable, of which there are none any more.
     fn finish(&self, alive: &Alive<'_, Media>) -> Result {
         if let Some(all) = self.dax.data().geometry.all() {
-            self.write_back(alive, all);
+            if self.dax.has_write_cache() {
+                self.write_back_marked(alive, all);
+            }
         }
         alive.provider().flush(alive)
     }
 
-    /// The same, unless the device was removed: that was the end of it. May sleep.
+    /// Makes everything that was stored through mappings durable, unless the device was removed: that was
+    /// the end of it. May sleep.
     pub(crate) fn make_durable(&self) -> Result {
-        match self.dax.enter() {
-            Some(alive) => self.finish(&alive),
+        match self.dax.enter().zip(self.dax.data().geometry.all()) {
+            Some((alive, all)) => self.sync_stores(&alive, all, all, Account::System),
             None => Ok(()),
         }
     }
@@ -404,9 +397,9 @@ impl fmt::Display for LastMappers {
 impl FileOperations for Device {
     fn sync(&self, range: ByteRange) -> Result {
         let alive = self.dax.enter().ok_or(EIO)?;
+        let all = self.dax.data().geometry.all().ok_or(EIO)?;
 
-        self.write_back(&alive, range);
-        alive.provider().flush(&alive)
+        self.sync_stores(&alive, all, range.before(all.end()), Account::User)
     }
 }
 
@@ -541,21 +534,15 @@ impl disk::Operations for Device {
         };
 
         alive.take_back_small();
+        self.dirty.forget_hints();
         if self.dirty.is_empty() {
             return;
         }
-        // What is not written back now, as somebody wrote 0 to dax/write_cache, is to be when it is
-        // switched on again.
-        let write_back = self.dax.has_write_cache() || !alive.provider().has_cache();
-        // Who pinned pages (io_uring, RDMA, VFIO) goes on storing to them without a mapping. Looked
-        // at first, so that what a pin stored before it went is written back here.
-        let done = write_back && !alive.is_busy();
+        // What is pinned still (io_uring, RDMA, VFIO) stays marked; and all that is, if somebody wrote 0 to
+        // dax/write_cache.
+        let all = self.dax.data().geometry.all().ok_or(EIO);
 
-        if self.finish(&alive).is_ok() {
-            if done {
-                self.dirty.clear();
-            }
-        } else if self.log.allows() {
+        if all.and_then(|all| self.sync_stores(&alive, all, all, Account::System)).is_err() && self.log.allows() {
             pr_err!(
                 "{}: flush at the last close failed: the last stores may be lost\n",
                 self.name()
@@ -626,8 +613,10 @@ impl node::Operations for Device {
         // First, as what it writes is to be flushed too. Its error does not keep the stores back.
         let cached = node.sync_cache(range);
         let alive = self.dax.enter().ok_or(EIO)?;
+        let bytes = node.bytes().ok_or(EIO)?;
+        let range = bytes.after(range.start()).first(range.len());
 
-        self.finish(&alive)?;
+        self.sync_stores(&alive, bytes, range, Account::User)?;
         cached
     }
 
@@ -653,10 +642,27 @@ impl node::Operations for Device {
             // It keeps the path of the node, and with it the mount.
             files.last.take_if(|(id, _)| *id == node.id());
         }
+        // As with a page cache, which goes with the last close of the node, its marks go with its last
+        // mapping, which had a file open.
+        let is_marked = || (node.bytes()).is_some_and(|bytes| self.dirty.marked(bytes) != 0);
+
+        if !self.mappings.any(node.partition())
+            && is_marked()
+            && self.flush(node).is_err()
+            && self.log.allows()
+        {
+            pr_err!(
+                "{}: flush after the last mapping failed: the last stores may be lost\n",
+                self.name()
+            );
+        }
     }
 
-    fn flush(&self) -> Result {
-        self.make_durable()
+    fn flush(&self, node: Node<'_>) -> Result {
+        match (node.bytes(), self.dax.enter()) {
+            (Some(bytes), Some(alive)) => self.sync_stores(&alive, bytes, bytes, Account::System),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -114,8 +114,8 @@ pub(crate) fn handle_by_entries<const FS_DAX: bool>(
     if writable && node.is_read_only() {
         return refuse(device, fault, Refusal::ReadOnly);
     }
-    if writable {
-        device.dirty.mark_block(page, order);
+    if writable && !mark(device, page, order) {
+        return refuse(device, fault, Refusal::Sparse);
     }
     let outcome = entries.map(&fault);
 
@@ -123,6 +123,18 @@ pub(crate) fn handle_by_entries<const FS_DAX: bool>(
         trace::fault_refused(&device.dax.data().name, &fault, Refusal::Entries);
     }
     outcome
+}
+
+/// Marks what is about to be mapped for stores. Returns false if it is not to be mapped by a page as
+/// large as that.
+#[inline(always)]
+fn mark(device: &Device, page: PageOffset, order: Order) -> bool {
+    match order {
+        Order::Pte => device.dirty.mark_page(page),
+        Order::Pmd => return device.dirty.mark_block(page),
+        Order::Pud => device.dirty.mark_blocks(page, order.pages()),
+    }
+    true
 }
 
 /// Does not map what `fault` is for.
@@ -175,10 +187,7 @@ fn map<const FS_DAX: bool>(
         return refuse(device, fault, Refusal::Order);
     }
     // Before anything else is looked at, as `Device::refault` is to catch what is found now.
-    let Some(table) = device
-        .dax
-        .enter_table(fault.table_key(device.dax.largest()))
-    else {
+    let Some(table) = device.dax.enter_table(page) else {
         return refuse(device, fault, Refusal::Removed);
     };
     if !lie_before(page, order.pages(), node.end()) {
@@ -198,8 +207,8 @@ fn map<const FS_DAX: bool>(
         return Outcome::NO_PAGE;
     }
     // Before the page is there to be stored to, so that no sync can miss it.
-    if writable {
-        device.dirty.mark_block(page, order);
+    if writable && !mark(device, page, order) {
+        return refuse(device, fault, Refusal::Sparse);
     }
     if order == Order::Pte {
         if let Some(outcome) = map_run(mapping, &table, &fault, writable) {
@@ -234,8 +243,7 @@ fn map_run<const FS_DAX: bool>(
         return None;
     }
     if writable {
-        // The fault's own page marked the chunk that the first one is in.
-        device.dirty.mark_block(run.last(), Order::Pte);
+        device.dirty.mark_pages(first, pages);
     }
     let outcome = table.map_run(fault, &run)?;
 
@@ -255,7 +263,7 @@ fn copy<const FS_DAX: bool>(
         return refuse(mapping.device(), fault, Refusal::Private);
     }
     let dax = &mapping.device().dax;
-    let Some(table) = dax.enter_table(fault.table_key(dax.largest())) else {
+    let Some(table) = dax.enter_table(page) else {
         return refuse(mapping.device(), fault, Refusal::Removed);
     };
     if !lie_before(page, 1, mapping.node().end()) {

@@ -113,12 +113,9 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
         )?;
 
         if !FS_DAX {
-            let range = (node.start().to_bytes())
-                .zip(node.sectors().to_bytes())
-                .and_then(|(start, len)| ByteRange::new(start, len))
-                .ok_or(EOVERFLOW)?;
+            let bytes = node.bytes().ok_or(EOVERFLOW)?;
 
-            mapping.device.lent.add(node.partition(), range)?;
+            mapping.device.lent.add(node.partition(), bytes)?;
         }
         mapping.device.mappings.wait_for_writers().map_err(|e| {
             refuse(
@@ -141,11 +138,10 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
         }
     }
 
-    fn make_writable(&self, range: ByteRange) -> Result {
+    fn make_writable(&self) -> Result {
         if self.node().is_read_only() {
             return Err(EACCES);
         }
-        self.device.dirty.mark(range);
         Ok(())
     }
 

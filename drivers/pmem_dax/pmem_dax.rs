@@ -18,6 +18,7 @@ mod io;
 mod lent;
 mod mapping;
 mod poison;
+mod sync;
 
 use kernel::prelude::*;
 use kernel_ext::{

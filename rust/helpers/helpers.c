@@ -94,6 +94,16 @@ int pmem_helper_folio_mapcount(const struct folio *folio)
 	return folio_mapcount(folio);
 }
 
+bool pmem_helper_folio_test_large(const struct folio *folio)
+{
+	return folio_test_large(folio);
+}
+
+bool pmem_helper_folio_trylock(struct folio *folio)
+{
+	return folio_trylock(folio);
+}
+
 void pmem_helper_SetPageHWPoison(struct page *page)
 {
 	SetPageHWPoison(page);
@@ -149,14 +159,14 @@ void pmem_helper_mm_inc_nr_ptes(struct mm_struct *mm)
 	mm_inc_nr_ptes(mm);
 }
 
-unsigned int pmem_helper_memalloc_noreclaim_save(void)
+void pmem_helper_folio_lock_large_mapcount(struct folio *folio)
 {
-	return memalloc_noreclaim_save();
+	folio_lock_large_mapcount(folio);
 }
 
-void pmem_helper_memalloc_noreclaim_restore(unsigned int flags)
+void pmem_helper_folio_unlock_large_mapcount(struct folio *folio)
 {
-	memalloc_noreclaim_restore(flags);
+	folio_unlock_large_mapcount(folio);
 }
 
 int pmem_helper_nd_region_ro(const struct nd_region *region)

@@ -16,7 +16,7 @@
 #include <linux/pm_domain.h>
 #include <linux/ratelimit.h>
 #include <linux/rcupdate.h>
-#include <linux/sched/mm.h>
+#include <linux/rmap.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include <linux/xarray.h>
@@ -43,6 +43,8 @@ struct folio *pmem_helper_pfn_folio(unsigned long pfn);
 void pmem_helper_get_page(struct page *page);
 int pmem_helper_folio_ref_count(const struct folio *folio);
 int pmem_helper_folio_mapcount(const struct folio *folio);
+bool pmem_helper_folio_test_large(const struct folio *folio);
+bool pmem_helper_folio_trylock(struct folio *folio);
 void pmem_helper_SetPageHWPoison(struct page *page);
 void pmem_helper_ClearPageHWPoison(struct page *page);
 bool pmem_helper_pmd_trans_huge(pmd_t pmd);
@@ -78,9 +80,9 @@ void pmem_helper_ratelimit_default_init(struct ratelimit_state *rs);
 /* linux/rcupdate.h: a macro if no task is ever preempted */
 void pmem_helper_synchronize_rcu_tasks(void);
 
-/* linux/sched/mm.h */
-unsigned int pmem_helper_memalloc_noreclaim_save(void);
-void pmem_helper_memalloc_noreclaim_restore(unsigned int flags);
+/* linux/rmap.h */
+void pmem_helper_folio_lock_large_mapcount(struct folio *folio);
+void pmem_helper_folio_unlock_large_mapcount(struct folio *folio);
 
 /* linux/interval_tree_generic.h, for struct address_space: as mm/interval_tree.c */
 struct vm_area_struct *pmem_helper_vma_tree_iter_first(struct rb_root_cached *root,

@@ -45,6 +45,7 @@ use core::{
         NonNull, //
     },
     sync::atomic::{
+        self,
         AtomicBool,
         AtomicPtr,
         Ordering, //
@@ -140,6 +141,15 @@ impl TableLock {
                 }
             }),
         })
+    }
+
+    /// Waits for who holds it now.
+    #[inline]
+    fn wait(&self) {
+        // SAFETY: `new` initialised it.
+        if unsafe { bindings::mutex_is_locked(self.mutex.get()) } {
+            drop(self.lock());
+        }
     }
 
     #[inline]
@@ -359,6 +369,32 @@ impl<T: Operations> Device<T> {
         }
     }
 
+    /// The folio of 1 GiB that has `page`, if it is one of those.
+    #[inline]
+    pub fn gigantic(&self, page: PageOffset) -> Option<ByteRange> {
+        match self.largest() {
+            Order::Pud => self.pages.gigantic(page),
+            _ => None,
+        }
+    }
+
+    /// Makes the 2 MiB from `page` on read-only wherever they are mapped, by one entry each, so that a
+    /// store faults; loads go on. Returns false if they are not mapped so, and may be mapped for
+    /// stores still. TLBs were flushed then. May sleep.
+    ///
+    /// C: `mapping_wrprotect_range`, which can be called for single pages too; but those mm makes
+    /// writable again by itself (mm/memory.c: wp_page_shared).
+    pub fn write_protect(&self, page: PageOffset) -> bool {
+        let is_whole = match self.pages.page_type() {
+            PageType::Generic => true,
+            PageType::FsDax => self.pages.is_large(page),
+        };
+
+        is_whole
+            && self.gigantic(page).is_none()
+            && (self.inode()).write_protect(page, Pfn(self.pages.first().0 + page.0), Order::Pmd)
+    }
+
     /// The inode whose mapping has all mappings of the device.
     pub fn inode(&self) -> &Inode {
         self.pages.inode()
@@ -469,17 +505,15 @@ impl<T: Operations> Device<T> {
         unsafe { bindings::synchronize_rcu() };
     }
 
-    /// Keeps the memory from going away, and everybody else from filling the entries of page tables
-    /// that have the same `key`, or returns `None` if the memory is gone. May sleep.
+    /// Keeps the memory from going away, and everybody else from mapping what is in the block of `page`, of
+    /// the largest order that faults map, or returns `None` if the memory is gone. May sleep.
     ///
-    /// Without it, a page and a large page could be put in one place by two threads at once. As it
-    /// is a lock anyway, it costs less than [`enter`](Self::enter) besides.
+    /// Without it, a page and a large page could be put in one place of a page table by two threads at
+    /// once: a large page has a place where addresses and memory are aligned alike, so both are in the
+    /// same block. As it is a lock anyway, it costs less than [`enter`](Self::enter) besides.
     #[inline]
-    pub fn enter_table(&self, key: usize) -> Option<Table<'_, T>> {
-        // As include/linux/hash.h: hash_64, so that threads which are at the same place, each of a
-        // part of its own, do not meet at one lock: sizes of parts are round numbers.
-        let hash = key.wrapping_mul(0x61c8_8646_80b5_83eb) >> (usize::BITS - TABLE_LOCK_BITS);
-        let lock = self.table_locks[hash].lock();
+    pub fn enter_table(&self, page: PageOffset) -> Option<Table<'_, T>> {
+        let lock = self.table_lock(page).lock();
 
         if self.dead.load(Ordering::Acquire) {
             return None;
@@ -489,6 +523,20 @@ impl<T: Operations> Device<T> {
             device: self,
             _lock: lock,
         })
+    }
+
+    /// The lock of the block that has `page`.
+    #[inline]
+    fn table_lock(&self, page: PageOffset) -> &TableLock {
+        let block = match self.largest() {
+            Order::Pud => (self.pages.first().0 + page.0) / Order::Pud.pages(),
+            Order::Pmd | Order::Pte => page.0 / Order::Pmd.pages(),
+        };
+        // As include/linux/hash.h: hash_64, so that threads which are at the same place, each of a
+        // part of its own, do not meet at one lock: sizes of parts are round numbers.
+        let hash = block.wrapping_mul(0x61c8_8646_80b5_83eb) >> (usize::BITS - TABLE_LOCK_BITS);
+
+        &self.table_locks[hash]
     }
 
     /// Keeps memory that file systems may map too from going away, or returns `None` if it is gone, or
@@ -517,10 +565,24 @@ impl<T: Operations> Device<T> {
     /// after is seen as it is now.
     pub fn wait_for_faults(&self) {
         match &self.faults {
-            None => self.table_locks.iter().for_each(|table| drop(table.lock())),
+            None => {
+                // Who takes a lock after this was asked sees what the caller changed before.
+                atomic::fence(Ordering::SeqCst);
+                self.table_locks.iter().for_each(TableLock::wait);
+            }
             // The caller may hold what others wait for.
             Some(faults) => faults.synchronize_expedited(),
         }
+    }
+
+    /// The same for the faults in the blocks that have `pages`, of the largest order that faults map.
+    pub fn wait_for_faults_at(&self, pages: impl Iterator<Item = PageOffset>) {
+        if self.faults.is_some() {
+            return self.wait_for_faults();
+        }
+        // As in `wait_for_faults`.
+        atomic::fence(Ordering::SeqCst);
+        pages.for_each(|page| self.table_lock(page).wait());
     }
 
     /// The memory, for copying.
@@ -883,6 +945,16 @@ impl<T: Operations> Alive<'_, T> {
     /// A folio that `range` has a part of counts as a whole: which of its pages is pinned cannot be told.
     pub fn first_pinned(&self, range: ByteRange) -> Option<PageOffset> {
         self.device.pages.first_pinned(range)
+    }
+
+    /// Whether a page of `range` may be stored to without a mapping: somebody pins it, uses it for a
+    /// moment, or has removed it from a page table and not flushed TLBs yet. What is mapped already is not
+    /// asked for; nobody may be mapping it for stores meanwhile who is not to be noticed.
+    pub fn is_referenced(&self, range: ByteRange) -> bool {
+        // What was done to page tables comes before: mm/gup.c: gup_fast_pte_range and the like take a
+        // reference first, and then look at the entry again.
+        atomic::fence(Ordering::SeqCst);
+        self.device.pages.is_referenced(range)
     }
 
     /// Takes back what was mapped in single pages: as long as it is ours, fs/dax.c (grab_mapping_entry)

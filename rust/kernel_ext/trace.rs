@@ -54,6 +54,8 @@ pub enum Refusal {
     ReadOnly = bindings::pmem_fault_refusal_PMEM_REFUSED_READ_ONLY,
     /// The memory is not aligned as the addresses are.
     Unaligned = bindings::pmem_fault_refusal_PMEM_REFUSED_UNALIGNED,
+    /// What is stored to it is to be tracked by pages.
+    Sparse = bindings::pmem_fault_refusal_PMEM_REFUSED_SPARSE,
     /// Some of it is bad.
     Poison = bindings::pmem_fault_refusal_PMEM_REFUSED_POISON,
     /// fs/dax.c refused it, which has events of its own.

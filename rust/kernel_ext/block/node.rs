@@ -98,9 +98,9 @@ pub trait Operations: disk::Operations {
     /// Makes `range` of the node durable.
     fn sync(&self, node: Node<'_>, range: ByteRange) -> Result;
 
-    /// Makes all that was stored through mappings of the disk durable, after the block layer wrote
-    /// its buffers (BLKFLSBUF). May sleep.
-    fn flush(&self) -> Result;
+    /// Makes all that was stored through mappings of the bytes of the node durable, after the block
+    /// layer wrote its buffers (BLKFLSBUF). May sleep.
+    fn flush(&self, node: Node<'_>) -> Result;
 
     /// A partition was made, removed or resized (BLKPG), or a node was made read-only or writable
     /// again (BLKROSET), by a call on `node`. May sleep; called before the caller is told.
@@ -525,6 +525,12 @@ impl Node<'_> {
         Sector(unsafe { (&raw const (*self.bdev()).bd_nr_sectors).read_volatile() })
     }
 
+    /// The bytes of the disk that are the node's, or `None` if they cannot be counted.
+    #[inline]
+    pub fn bytes(&self) -> Option<ByteRange> {
+        ByteRange::new(self.start().to_bytes()?, self.sectors().to_bytes()?)
+    }
+
     /// The number of the partition, 0 for the whole disk.
     #[inline]
     pub fn partition(&self) -> u8 {
@@ -867,7 +873,7 @@ impl Node<'_> {
         match command {
             BLKROSET | BLKPG => disk.altered(*self),
             BLKFLSBUF => {
-                if let Err(e) = disk.flush() {
+                if let Err(e) = disk.flush(*self) {
                     return e.to_errno() as c_long;
                 }
             }

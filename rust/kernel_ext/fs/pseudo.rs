@@ -14,7 +14,8 @@ use crate::{
     units::{
         ByteRange,
         Order,
-        PageOffset, //
+        PageOffset,
+        Pfn, //
     },
 };
 use core::{
@@ -391,6 +392,19 @@ impl Inode {
             might_sleep();
         }
         Ok(())
+    }
+
+    /// Makes the block of `order` that is `page` of the mapping, and begins at `pfn`, read-only wherever it
+    /// is mapped. Returns whether that was done. May sleep.
+    ///
+    /// C: `mapping_wrprotect_range`.
+    pub(crate) fn write_protect(&self, page: PageOffset, pfn: Pfn, order: Order) -> bool {
+        // SAFETY: By the type's invariants the mapping is valid.
+        let protected = unsafe {
+            bindings::mapping_wrprotect_range(self.mapping(), page.0, pfn.0, order.pages())
+        };
+
+        protected >= 0
     }
 
     /// Removes every page of `range` from every process that maps it; the next access faults. With

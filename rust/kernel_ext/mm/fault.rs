@@ -34,12 +34,20 @@ use kernel::{
 /// what was allocated for the same end just before, by the common rules, and is given back.
 #[inline(always)]
 pub(crate) fn without_reclaim<R>(f: impl FnOnce() -> R) -> R {
-    // SAFETY: It sets a flag of the current task.
-    let flags = unsafe { bindings::memalloc_noreclaim_save() };
+    // As linux/sched/mm.h: memalloc_noreclaim_save and its counterpart, which are inline there: this is in
+    // each fault of a page.
+    //
+    // SAFETY: The current task is valid.
+    let flags = unsafe { &raw mut (*bindings::get_current()).flags };
+    // SAFETY: As above. Only the task itself changes them.
+    let before = unsafe { *flags } & bindings::PF_MEMALLOC;
+
+    // SAFETY: As above.
+    unsafe { *flags |= bindings::PF_MEMALLOC };
     let result = f();
 
-    // SAFETY: It clears what was set above.
-    unsafe { bindings::memalloc_noreclaim_restore(flags) };
+    // SAFETY: As above. Others of them may have changed.
+    unsafe { *flags = *flags & !bindings::PF_MEMALLOC | before };
     result
 }
 
@@ -203,23 +211,11 @@ impl<'a> Fault<'a> {
         self.vm_flags() & both == both
     }
 
-    /// A number that is the same for all faults which may insert at the same place of the same page
-    /// table, if the `largest` they may insert is that, for picking a lock.
-    #[inline]
-    pub fn table_key(&self, largest: Order) -> usize {
-        // All of them are below this entry.
-        match largest {
-            Order::Pud => self.raw().pud.addr(),
-            Order::Pte | Order::Pmd => self.raw().pmd.addr(),
-        }
-    }
-
     /// Whether somebody mapped the place with another order since the fault was taken. Then
     /// inserting would fail (a page under a 2 MiB entry is `-ENOMEM` to mm/memory.c: insert_page)
     /// or warn (mm/huge_memory.c: insert_pmd), but the access can just be tried again.
     ///
-    /// It stays true or false while the caller excludes other faults with the same
-    /// [`table_key`](Self::table_key).
+    /// It stays true or false while the caller has the [`Table`](crate::dax::Table) of the page.
     #[inline(always)]
     pub fn is_superseded(&self) -> bool {
         if self.order == Order::Pud {
@@ -315,7 +311,7 @@ impl<'a> Fault<'a> {
 
     /// The pages to map if somebody goes through the memory in order: that of the fault, and as many
     /// behind it as are mapped right before it, but no more than `most`, nor past the end of the page
-    /// table or the mapping. `None` if nothing is mapped right before it.
+    /// table, of the 2 MiB of the file or of the mapping. `None` if nothing is mapped right before it.
     ///
     /// So who goes through the memory in order has to fault less and less, and who does not pays
     /// for at most as many pages as he touched. Only a guess is made from what others may be
@@ -348,10 +344,11 @@ impl<'a> Fault<'a> {
         }
         // SAFETY: The plain bounds are always valid while the lock is held.
         let end = unsafe { self.vma().__bindgen_anon_1.__bindgen_anon_1.vm_end };
+        let first = self.page();
         let pages = (before + 1)
             .min(Order::Pmd.pages() - index)
+            .min(Order::Pmd.pages() - first.0 % Order::Pmd.pages())
             .min((end - self.address()) >> PAGE_SHIFT);
-        let first = self.page();
 
         Some(Run {
             first,

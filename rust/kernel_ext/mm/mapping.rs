@@ -50,8 +50,12 @@ pub trait Operations: Send + Sync + Sized + 'static {
     /// Handles a fault. May sleep. Runs under the lock of the VMA.
     fn fault(&self, fault: Fault<'_>) -> Outcome;
 
-    /// A part of the mapping that could not be stored to is to become writable: mprotect(2).
-    fn make_writable(&self, range: ByteRange) -> Result;
+    /// Whether the mapping may be stored to, as mprotect(2) wants.
+    ///
+    /// # Errors
+    ///
+    /// That of mprotect(2).
+    fn make_writable(&self) -> Result;
 
     /// The name of the disk, for trace events. It stays where it is.
     fn disk_name(&self) -> &CStr;
@@ -414,29 +418,26 @@ impl<T: Operations> Vtable<T> {
     ) -> c_int {
         let wanted = bindings::VM_SHARED as c_ulong | bindings::VM_WRITE as c_ulong;
 
-        if newflags & wanted != wanted {
+        // SAFETY: By this function's requirements the VMA is valid, and locked by mprotect(2). Both members
+        // of the union are the same bits (linux/mm_types.h).
+        let flags = unsafe { (*vma).__bindgen_anon_2.vm_flags };
+
+        // Without a change of flags no entry changes (mm/mprotect.c: mprotect_fixup).
+        if newflags & wanted != wanted || newflags == flags {
             return 0;
         }
-        // SAFETY: By this function's requirements the VMA is valid, and locked by mprotect(2).
-        let (vm_start, pgoff) = unsafe {
-            (
-                (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start,
-                (*vma).vm_pgoff,
-            )
-        };
-        let range = start
-            .checked_sub(vm_start)
-            .and_then(|skipped| PageOffset(pgoff).checked_add(skipped >> PAGE_SHIFT))
-            .zip(end.checked_sub(start))
-            .and_then(|(page, len)| ByteRange::of_pages(page, len >> PAGE_SHIFT));
-        let Some(range) = range else {
-            return EINVAL.to_errno();
-        };
-
         // SAFETY: By this function's requirements the VMA is ours.
-        match unsafe { Self::mapping(vma) }.make_writable(range) {
-            Ok(()) => 0,
-            Err(e) => e.to_errno(),
+        if let Err(e) = unsafe { Self::mapping(vma) }.make_writable() {
+            return e.to_errno();
         }
+        // Entries that are read-only would be made writable in place, and nobody asked (mm/mprotect.c:
+        // change_protection). So they go, and each store faults. None comes back before the protection
+        // has changed.
+        //
+        // SAFETY: By this function's requirements the VMA is valid, and its mm locked for writing.
+        unsafe { bindings::vma_start_write(vma) };
+        // SAFETY: By this function's requirements the range is within the VMA.
+        unsafe { bindings::zap_vma_range(vma, start, end - start) };
+        0
     }
 }

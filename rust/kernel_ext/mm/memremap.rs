@@ -574,6 +574,72 @@ impl PageMap {
         None
     }
 
+    /// Whether the folio of a page of `range` has a reference that is not of a mapping. Looks at each folio.
+    pub(crate) fn is_referenced(&self, range: ByteRange) -> bool {
+        let range = range.before(self.len());
+        let first = self.first.0 + (range.start() >> PAGE_SHIFT) as usize;
+        let end = self.first.0 + range.end().div_ceil(PAGE_SIZE) as usize;
+
+        match self.page_type {
+            // One folio has all of it, or more.
+            PageType::Generic => !Self::is_only_mapped(Pfn(first), 1),
+            PageType::FsDax => (first..end)
+                .map(Pfn)
+                .any(|pfn| self.is_head(pfn) && !Self::is_only_mapped(pfn, 0)),
+        }
+    }
+
+    /// Whether the folio that has a page has no reference but those of mappings, and `idle` ones. False
+    /// if others change that just now.
+    fn is_only_mapped(pfn: Pfn, idle: c_int) -> bool {
+        // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
+        let folio = unsafe { bindings::pfn_folio(pfn.0) };
+
+        // SAFETY: As above.
+        if !unsafe { bindings::folio_test_large(folio) } {
+            // Its two counts cannot be read at once. But if nobody maps it, there is one.
+            //
+            // SAFETY: As above.
+            return unsafe { bindings::folio_ref_count(folio) } == idle;
+        }
+        // mm/filemap.c: filemap_map_folio_range counts mappings before their references, with this lock;
+        // all others do it after.
+        //
+        // SAFETY: As above.
+        if !unsafe { bindings::folio_trylock(folio) } {
+            return false;
+        }
+        // While it is held the number of mappings stays, so no reference is taken for one's that went.
+        //
+        // SAFETY: As above; the folio is a large one.
+        unsafe { bindings::folio_lock_large_mapcount(folio) };
+        // SAFETY: As above.
+        let (references, mappings) = unsafe {
+            (
+                bindings::folio_ref_count(folio),
+                bindings::folio_mapcount(folio),
+            )
+        };
+
+        // SAFETY: It was locked above.
+        unsafe { bindings::folio_unlock_large_mapcount(folio) };
+        // SAFETY: As above.
+        unsafe { bindings::folio_unlock(folio) };
+        references - idle == mappings
+    }
+
+    /// The folio of 1 GiB that has a page, if it is in one.
+    pub(crate) fn gigantic(&self, page: PageOffset) -> Option<ByteRange> {
+        let pfn = Pfn(self.first.0.checked_add(page.0)?);
+
+        if !self.is_in_gigantic(pfn) {
+            return None;
+        }
+        let first = (pfn.0 & !(Order::Pud.pages() - 1)) - self.first.0;
+
+        ByteRange::of_pages(PageOffset(first), Order::Pud.pages())
+    }
+
     /// Whether the folio of a page is one of 1 GiB.
     fn is_in_gigantic(&self, pfn: Pfn) -> bool {
         let outer = Pfn(pfn.0 & !(Order::Pud.pages() - 1));

@@ -25,7 +25,7 @@ use kernel_ext::{
 };
 
 fn late<T: Operations>(device: &Device<T>, fault: &Fault<'_>, page: PageOffset) -> Option<Outcome> {
-    let table = device.enter_table(page.0)?;
+    let table = device.enter_table(page)?;
     let Access::Block(block) = table.direct_access(page, Order::Pte) else {
         return None;
     };

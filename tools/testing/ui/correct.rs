@@ -26,7 +26,7 @@ fn last_page<T: Operations>(device: &Device<T>, page: PageOffset) -> Option<Orde
 
     alive.memory().write_back(ByteRange::of_pages(page, 1)?);
     match device
-        .enter_table(page.0)?
+        .enter_table(page)?
         .direct_access(page.checked_add(1)?, Order::Pte)
     {
         Access::Block(block) => Some(block.order()),

@@ -8,12 +8,15 @@
 
 const __LOG_PREFIX: &[u8] = b"ui\0";
 
-use kernel_ext::dax::{
-    Device,
-    Operations,
-    Table, //
+use kernel_ext::{
+    dax::{
+        Device,
+        Operations,
+        Table, //
+    },
+    units::PageOffset,
 };
 
 fn keep<T: Operations>(device: &Device<T>) -> Option<Table<'static, T>> {
-    device.enter_table(0)
+    device.enter_table(PageOffset(0))
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What makes stores durable: the kernel is watched at work. A call that promises it
- * writes back the CPU caches of all that was stored through mappings, then has the
- * region flushed, and that is over when the call returns. It leaves the rest alone.
+ * writes back the CPU caches of all that was stored through mappings since the last
+ * one, then has the region flushed, and that is over when the call returns. It leaves
+ * the rest alone.
  *
  * An emulated machine has no caches to lose, so bytes cannot show it. Instead each call
  * is held against the functions of the kernel that were entered meanwhile, in order.
@@ -169,7 +170,10 @@ FIXTURE_TEARDOWN(flushes)
 	close(self->fd);
 }
 
-/* Chunks of 2M are what is remembered. These are in two words of 64, where there are so many. */
+/*
+ * Chunks of 2M are what is remembered of large pages. These are in two words of 64, where
+ * there are so many.
+ */
 #define CHUNK(n)	((n) * SZ_2M)
 
 static void touch_chunks(char *map)
@@ -187,9 +191,124 @@ TEST_F(flushes, fsync)
 	EXPECT_SEEN("flush", fsync(self->fd));
 	touch_chunks(self->map);
 	EXPECT_SEEN(TOUCHED " flush", fsync(self->fd));
+	EXPECT_SEEN("flush", fsync(self->fd));
+	touch_chunks(self->map);
 	EXPECT_SEEN(TOUCHED " flush", fdatasync(self->fd));
-	/* Since it can be stored to again. */
+	EXPECT_SEEN("flush", fdatasync(self->fd));
+}
+
+/* What was made durable is mapped still, and can be read without a fault, and a mark. */
+TEST_F(flushes, loads_after)
+{
+	long before;
+	int i;
+
+	touch_chunks(self->map);
 	EXPECT_SEEN(TOUCHED " flush", fsync(self->fd));
+	EXPECT_EQ(4 * CHUNK(1), present_bytes(self->map, variant->size));
+	before = minor_faults();
+	for (i = 0; i < SZ_2M; i += SZ_4K)
+		load_byte(self->map + CHUNK(9) + i);
+	EXPECT_EQ(before, minor_faults());
+	EXPECT_SEEN("flush", fsync(self->fd));
+	/* One fault, which brings back nothing but the right to store. */
+	touch(self->map + CHUNK(9));
+	touch(self->map + CHUNK(9) + SZ_1M);
+	EXPECT_EQ(before + 1, minor_faults());
+	EXPECT_SEEN("back 1200000+200000 flush", fsync(self->fd));
+}
+
+/* The same of single pages, which have to be brought back. */
+TEST_F(flushes, pages)
+{
+	char *map = map_skewed(self->fd, CHUNK(4), 0, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	ASSERT_NE(MAP_FAILED, map);
+	touch(map + CHUNK(1));
+	touch(map + CHUNK(1) + 70 * SZ_4K);
+	touch(map + CHUNK(2) + 3 * SZ_4K);
+	EXPECT_SEEN("back 200000+1000 back 246000+1000 back 403000+1000 flush", fsync(self->fd));
+	EXPECT_SEEN("flush", fsync(self->fd));
+	touch(map + CHUNK(1) + 70 * SZ_4K);
+	EXPECT_SEEN("back 246000+1000 flush", fsync(self->fd));
+}
+
+/* Of more chunks than a sync takes at once. */
+TEST_F(flushes, pages_of_many)
+{
+	char *map = map_skewed(self->fd, CHUNK(32), 0, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED);
+	char expected[1024] = "", *to = expected;
+	int i;
+
+	ASSERT_NE(MAP_FAILED, map);
+	for (i = 0; i < 30; i++) {
+		touch(map + CHUNK(i) + i * SZ_4K);
+		to += sprintf(to, "back %lx+1000 ", CHUNK(i) + i * SZ_4K);
+	}
+	strcpy(to, "flush");
+	EXPECT_SEEN(expected, fsync(self->fd));
+	EXPECT_SEEN("flush", fsync(self->fd));
+}
+
+/* A chunk that is in both is written back as a whole, and neither can be stored to after. */
+TEST_F(flushes, both)
+{
+	char *map = map_skewed(self->fd, CHUNK(4), 0, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED);
+
+	ASSERT_NE(MAP_FAILED, map);
+	touch(map + CHUNK(1) + SZ_4K);
+	touch(self->map + CHUNK(1));
+	EXPECT_SEEN("back 200000+200000 flush", fsync(self->fd));
+	EXPECT_SEEN("flush", fsync(self->fd));
+	touch(map + CHUNK(1) + SZ_4K);
+	EXPECT_SEEN("back 201000+1000 flush", fsync(self->fd));
+	touch(self->map + CHUNK(1));
+	EXPECT_SEEN("back 200000+200000 flush", fsync(self->fd));
+}
+
+/*
+ * What is stored to here and there, sync after sync, is tracked by pages when that was
+ * seen thrice; until it is stored to all over.
+ */
+TEST_F(flushes, sparse)
+{
+	char *map = self->map;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		touch(map + CHUNK(1));
+		touch(map + CHUNK(3) + SZ_1M);
+		EXPECT_SEEN("back 200000+200000 back 600000+200000 flush", fsync(self->fd));
+	}
+	ASSERT_EQ(2 * CHUNK(1), huge_bytes(map, CHUNK(4)));
+	for (i = 0; i < 3; i++) {
+		touch(map + CHUNK(1) + i * SZ_4K);
+		touch(map + CHUNK(3) + SZ_1M);
+		EXPECT_EQ(0, huge_bytes(map, CHUNK(4)));
+		EXPECT_SEEN(i == 0 ? "back 200000+1000 back 700000+1000 flush" :
+			    i == 1 ? "back 201000+1000 back 700000+1000 flush" :
+				     "back 202000+1000 back 700000+1000 flush", fsync(self->fd));
+	}
+	/* By backward touches, with which nothing is mapped besides. */
+	for (i = 40; i > 0; i--)
+		touch(map + CHUNK(1) + i * SZ_4K);
+	EXPECT_SEEN("back 201000+28000 flush", fsync(self->fd));
+	/* Where there is a page table mm puts no large page; but whoever maps it next has one. */
+	munmap(map, variant->size);
+	map = map_shared(self->fd, variant->size, 0);
+	for (i = 0; i < 4; i++) {
+		touch(map + CHUNK(1));
+		touch(map + CHUNK(3) + SZ_1M);
+		EXPECT_EQ(CHUNK(1), huge_bytes(map, CHUNK(4)));
+		EXPECT_SEEN("back 200000+200000 back 700000+1000 flush", fsync(self->fd));
+	}
+	munmap(map, variant->size);
+	/* With the last close all that is forgotten. */
+	close(self->fd);
+	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
+	map = map_shared(self->fd, variant->size, 0);
+	touch(map + CHUNK(3) + SZ_1M);
+	EXPECT_EQ(CHUNK(1), huge_bytes(map, CHUNK(4)));
 }
 
 /* The administrator says that the caches are written back anyway. Nothing is forgotten by that. */
@@ -204,16 +323,15 @@ TEST_F(flushes, write_cache)
 	EXPECT_SEEN("flush", msync(self->map, variant->size, MS_SYNC));
 	ASSERT_EQ(0, write_line(path, "1"));
 	EXPECT_SEEN(TOUCHED " flush", fsync(self->fd));
+	touch_chunks(self->map);
 	ASSERT_EQ(0, write_line(path, "0"));
 	munmap(self->map, variant->size);
-	EXPECT_SEEN("flush", close(self->fd));
+	EXPECT_SEEN("flush flush", close(self->fd));
 	/* Not by a last close either, which would have written back. */
 	ASSERT_EQ(0, write_line(path, "1"));
 	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
 	EXPECT_SEEN(TOUCHED " flush", fsync(self->fd));
-	EXPECT_SEEN(TOUCHED " flush", close(self->fd));
-	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
-	EXPECT_SEEN("flush", fsync(self->fd));
+	EXPECT_SEEN("", close(self->fd));
 }
 
 /* Whoever has it open can make durable what others stored. */
@@ -222,20 +340,24 @@ TEST_F(flushes, fsync_after_munmap)
 	int fd = open(self->path, O_RDONLY | O_CLOEXEC);
 
 	touch_chunks(self->map);
-	munmap(self->map, variant->size);
-	close(self->fd);
 	EXPECT_SEEN(TOUCHED " flush", fsync(fd));
-	close(fd);
+	touch_chunks(self->map);
+	munmap(self->map, variant->size);
+	EXPECT_SEEN(TOUCHED " flush", fsync(fd));
+	EXPECT_SEEN("flush", fsync(fd));
+	EXPECT_SEEN("", close(self->fd));
+	EXPECT_SEEN("", close(fd));
 }
 
+/* With the last mapping of a node, whoever has it open. */
 TEST_F(flushes, last_close)
 {
 	int fd = open(self->path, O_RDONLY | O_CLOEXEC);
 
 	touch_chunks(self->map);
-	munmap(self->map, variant->size);
 	EXPECT_SEEN("", close(self->fd));
-	EXPECT_SEEN(TOUCHED " flush", close(fd));
+	EXPECT_SEEN(TOUCHED " flush", munmap(self->map, variant->size));
+	EXPECT_SEEN("", close(fd));
 	/* Now nobody has entries to store through. */
 	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
 	EXPECT_SEEN("flush", fsync(self->fd));
@@ -275,12 +397,16 @@ TEST_F(flushes, msync)
 	char *map = self->map;
 
 	touch_chunks(map);
-	EXPECT_SEEN(TOUCHED " flush", msync(map, variant->size, MS_SYNC));
+	/* A part of a chunk can be stored to again, and stays marked. */
 	EXPECT_SEEN("back 201000+1000 flush", msync(map + CHUNK(1) + SZ_4K, 1, MS_SYNC));
 	EXPECT_SEEN("back 3ff000+1000 flush", msync(map + CHUNK(2) - SZ_4K, 3 * SZ_4K, MS_SYNC));
 	EXPECT_SEEN("back 1200000+200000 back 7c00000+100000 flush",
 		    msync(map + CHUNK(5), CHUNK(62) + SZ_1M - CHUNK(5), MS_SYNC));
 	EXPECT_SEEN("flush", msync(map + CHUNK(2), CHUNK(7), MS_SYNC));
+	EXPECT_SEEN("back 200000+200000 back 7c00000+400000 flush",
+		    msync(map, variant->size, MS_SYNC));
+	EXPECT_SEEN("flush", msync(map, variant->size, MS_SYNC));
+	touch_chunks(map);
 	/* It promises nothing, and with a page cache does nothing either. */
 	EXPECT_SEEN("", msync(map, variant->size, MS_ASYNC));
 	EXPECT_SEEN("", msync(map, variant->size, MS_INVALIDATE));
@@ -308,7 +434,8 @@ TEST_F(flushes, all_chunks)
 TEST_F(flushes, followers)
 {
 	char *map = map_skewed(self->fd, CHUNK(4), 0, SZ_1M, PROT_READ | PROT_WRITE, MAP_SHARED);
-	char *end = map + CHUNK(2), *at;
+	char *end = map + CHUNK(1) + 100 * SZ_4K, *at;
+	char expected[64];
 
 	ASSERT_NE(MAP_FAILED, map);
 	for (at = end - 4 * SZ_4K; at < end; at += SZ_4K)
@@ -316,7 +443,10 @@ TEST_F(flushes, followers)
 	ASSERT_EQ(0, huge_bytes(map, CHUNK(4)));
 	/* One can be stored to that no fault was made for. */
 	ASSERT_LT(0, present_bytes(end, CHUNK(1)));
-	EXPECT_SEEN("back 200000+400000 flush", fsync(self->fd));
+	snprintf(expected, sizeof(expected), "back 260000+%lx flush",
+		 4 * SZ_4K + present_bytes(end, CHUNK(1)));
+	EXPECT_SEEN(expected, fsync(self->fd));
+	EXPECT_EQ(0, present_bytes(map, CHUNK(4)));
 }
 
 /* A load through a mapping for stores makes an entry that can be stored through. */
@@ -327,9 +457,15 @@ TEST_F(flushes, loads)
 	load_byte(self->map + CHUNK(9));
 	load_byte(map + CHUNK(1));
 	EXPECT_SEEN("back 1200000+200000 flush", fsync(self->fd));
+	load_byte(self->map + CHUNK(9));
+	load_byte(map + CHUNK(1));
+	EXPECT_SEEN("flush", fsync(self->fd));
 }
 
-/* So does mprotect(), of entries of both sizes that are there, without a fault. */
+/*
+ * mprotect() could make entries of both sizes that are there writable without a fault,
+ * and those that a sync made read-only. It marks nothing by itself.
+ */
 TEST_F(flushes, mprotect)
 {
 	char *huge = mmap(NULL, CHUNK(4), PROT_READ, MAP_SHARED, self->fd, 0);
@@ -339,9 +475,17 @@ TEST_F(flushes, mprotect)
 	load_byte(small + CHUNK(3));
 	ASSERT_EQ(0, mprotect(huge + CHUNK(1), CHUNK(1), PROT_READ | PROT_WRITE));
 	ASSERT_EQ(0, mprotect(small + CHUNK(3), SZ_4K, PROT_READ | PROT_WRITE));
+	EXPECT_SEEN("flush", fsync(self->fd));
 	touch(huge + CHUNK(1));
 	touch(small + CHUNK(3));
-	EXPECT_SEEN("back 200000+200000 back 600000+200000 flush", fsync(self->fd));
+	EXPECT_SEEN("back 200000+200000 back 600000+1000 flush", fsync(self->fd));
+	ASSERT_EQ(0, mprotect(huge + CHUNK(1), CHUNK(1), PROT_READ | PROT_WRITE | PROT_EXEC));
+	touch(huge + CHUNK(1));
+	EXPECT_SEEN("back 200000+200000 flush", fsync(self->fd));
+	ASSERT_EQ(0, mprotect(huge + CHUNK(1), CHUNK(1), PROT_READ));
+	ASSERT_EQ(0, mprotect(huge + CHUNK(1), CHUNK(1), PROT_READ | PROT_WRITE));
+	touch(huge + CHUNK(1));
+	EXPECT_SEEN("back 200000+200000 flush", fsync(self->fd));
 }
 
 /* What is stored to a copy is of no interest to the media. */
@@ -374,7 +518,34 @@ TEST_F(flushes, fork_and_mremap)
 	touch(moved);
 	touch(moved + CHUNK(3));
 	EXPECT_SEEN("back 200000+400000 back 800000+200000 flush", fsync(self->fd));
+	EXPECT_SEEN("flush", msync(moved, CHUNK(1), MS_SYNC));
+	touch(moved);
 	EXPECT_SEEN("back 200000+200000 flush", msync(moved, CHUNK(1), MS_SYNC));
+}
+
+/* What each process stores after another one's sync is marked again. */
+TEST_F(flushes, fork_after)
+{
+	int i, status;
+
+	touch(self->map + CHUNK(1));
+	for (i = 0; i < 3; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			touch(self->map + CHUNK(1));
+			touch(self->map + CHUNK(2));
+			status = fsync(self->fd);
+			touch(self->map + CHUNK(2));
+			_exit(status);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_EQ(0, status);
+		touch(self->map + CHUNK(1));
+		/* By pages, when that was seen thrice. */
+		EXPECT_SEEN(i == 0 ? "back 200000+400000 flush" :
+				     "back 200000+1000 back 400000+1000 flush", fsync(self->fd));
+	}
 }
 
 /* write(2) goes around the caches; it is durable when somebody asks for that. */
@@ -385,17 +556,18 @@ TEST_F(flushes, write)
 		const char *seen;
 	} cases[] = {
 		{ 0, 0, "" },
-		{ O_DSYNC, 0, " back 1200000+200000 flush" },
-		{ O_SYNC, 0, " back 1200000+200000 flush" },
-		{ 0, RWF_DSYNC, " back 1200000+200000 flush" },
-		{ 0, RWF_SYNC, " back 1200000+200000 flush" },
-		{ O_DIRECT, RWF_DSYNC, " back 1200000+200000 flush" },
+		{ O_DSYNC, 0, " flush" },
+		{ O_SYNC, 0, " flush" },
+		{ 0, RWF_DSYNC, " flush" },
+		{ 0, RWF_SYNC, " flush" },
+		{ O_DIRECT, RWF_DSYNC, " flush" },
 	};
 	char *buffer = aligned_alloc(SZ_4K, 2 * SZ_4K);
 	int i;
 
 	/* What is not there yet is copied in parts. */
 	memset(buffer, 1, 2 * SZ_4K);
+	/* It owes nothing to what others stored, elsewhere. */
 	touch(self->map + CHUNK(9));
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		int fd = open(self->path, O_RDWR | O_CLOEXEC | cases[i].open);
@@ -432,8 +604,10 @@ TEST_F(flushes, blkflsbuf)
 	touch(self->map + CHUNK(1));
 	EXPECT_SEEN("back 200000+200000 flush", ioctl(self->fd, BLKFLSBUF));
 	/* Whoever holds the device by then. */
+	touch(self->map + CHUNK(1));
 	munmap(self->map, variant->size);
 	EXPECT_SEEN("back 200000+200000 flush", ioctl(self->fd, BLKFLSBUF));
+	EXPECT_SEEN("flush", ioctl(self->fd, BLKFLSBUF));
 }
 
 TEST_F(flushes, blkflsbuf_exclusive)
@@ -473,16 +647,64 @@ TEST_F(flushes, partition)
 	ASSERT_NE(MAP_FAILED, map);
 	touch(map);
 	EXPECT_SEEN("back 500000+1000 flush", msync(map, SZ_4K, MS_SYNC));
-	EXPECT_SEEN("back 500000+100000 flush", msync(map, CHUNK(4), MS_SYNC));
-	EXPECT_SEEN("back 400000+200000 flush", fsync(fd));
-	EXPECT_SEEN("back 400000+200000 flush", fsync(self->fd));
-	EXPECT_SEEN("back 400000+200000 flush", ioctl(fd, BLKFLSBUF));
-	EXPECT_SEEN("back 400000+200000 flush", ioctl(self->fd, BLKFLSBUF));
+	EXPECT_SEEN("back 500000+1000 flush", msync(map, CHUNK(4), MS_SYNC));
+	/* All that the partition has of the chunk. */
+	EXPECT_SEEN("back 500000+1000 flush", fsync(fd));
+	EXPECT_SEEN("flush", fsync(fd));
+	touch(map);
+	EXPECT_SEEN("back 500000+1000 flush", fsync(self->fd));
+	touch(map);
+	EXPECT_SEEN("back 500000+1000 flush", ioctl(fd, BLKFLSBUF));
+	EXPECT_SEEN("flush", ioctl(self->fd, BLKFLSBUF));
+	touch(map + SZ_1M);
 	munmap(map, CHUNK(4));
-	close(fd);
+	EXPECT_SEEN("back 600000+200000 flush", close(fd));
 	arg.op = BLKPG_DEL_PARTITION;
 	EXPECT_EQ(0, ioctl(self->fd, BLKPG, &arg));
-	EXPECT_SEEN("back 400000+200000 flush", close(self->fd));
+	EXPECT_SEEN("", close(self->fd));
+}
+
+/* A partition's sync leaves its neighbour's stores alone; one of the disk does not. */
+TEST_F(flushes, neighbours)
+{
+	struct blkpg_partition part = { .length = CHUNK(8) };
+	struct blkpg_ioctl_arg arg = {
+		.op = BLKPG_ADD_PARTITION,
+		.datalen = sizeof(part),
+		.data = &part,
+	};
+	int fds[2], synced, i;
+	char *maps[2], path[80];
+
+	munmap(self->map, variant->size);
+	for (i = 0; i < 2; i++) {
+		part.pno = i + 1;
+		part.start = CHUNK(8) * (i + 1);
+		ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+		snprintf(path, sizeof(path), "%sp%d", self->path, i + 1);
+		fds[i] = open(path, O_RDWR | O_CLOEXEC);
+		ASSERT_LE(0, fds[i]);
+		maps[i] = map_shared(fds[i], CHUNK(8), 0);
+		ASSERT_NE(MAP_FAILED, maps[i]);
+	}
+	touch(maps[0] + CHUNK(1));
+	touch(maps[1] + CHUNK(2));
+	EXPECT_SEEN("back 2400000+200000 flush", fsync(fds[1]));
+	snprintf(path, sizeof(path), "%sp2", self->path);
+	synced = open(path, O_RDWR | O_DSYNC | O_CLOEXEC);
+	EXPECT_SEEN("user 2000000+40 flush", pwrite(synced, path, 64, 0) - 64);
+	close(synced);
+	touch(maps[1]);
+	EXPECT_SEEN("back 1200000+200000 back 2000000+200000 flush", fsync(self->fd));
+	touch(maps[0]);
+	touch(maps[1]);
+	munmap(maps[1], CHUNK(8));
+	EXPECT_SEEN("back 2000000+200000 flush", close(fds[1]));
+	munmap(maps[0], CHUNK(8));
+	EXPECT_SEEN("back 1000000+200000 flush", close(fds[0]));
+	arg.op = BLKPG_DEL_PARTITION;
+	for (part.pno = 1; part.pno <= 2; part.pno++)
+		EXPECT_EQ(0, ioctl(self->fd, BLKPG, &arg));
 }
 
 /* While somebody holds the device, calls send bios. */
@@ -579,8 +801,12 @@ TEST_F(flushes, pinned)
 
 	ASSERT_EQ(0, io_uring_queue_init(1, &ring, 0));
 	ASSERT_EQ(0, io_uring_register_buffers(&ring, &vec, 1));
+	EXPECT_SEEN("back 200000+200000 flush", fsync(self->fd));
+	ASSERT_EQ(0, store_pinned(&ring, vec.iov_base));
+	EXPECT_SEEN("back 200000+200000 flush", fsync(self->fd));
 	munmap(self->map, variant->size);
-	EXPECT_SEEN("back 200000+200000 flush", close(self->fd));
+	/* When the node is closed, and the disk. */
+	EXPECT_SEEN("back 200000+200000 flush back 200000+200000 flush", close(self->fd));
 	ASSERT_EQ(0, store_pinned(&ring, vec.iov_base));
 	self->fd = open(self->path, O_RDWR | O_CLOEXEC);
 	EXPECT_SEEN("back 200000+200000 flush", fsync(self->fd));
