@@ -81,7 +81,8 @@ use kernel_ext::{
             BackingFile,
             File,
             FileOperations,
-            Mount, //
+            Mount,
+            Synced, //
         },
     },
     mm::{
@@ -120,6 +121,8 @@ pub(crate) struct Device {
     #[pin]
     pub(crate) healing: Mutex<()>,
     leaving: AtomicBool,
+    /// Whether sync(2) makes durable what was stored through mappings.
+    global_sync: AtomicBool,
     #[pin]
     users: Mutex<Users>,
     #[pin]
@@ -164,6 +167,7 @@ impl Device {
             order: TouchOrder::new(),
             healing <- new_mutex!((), "pmem_dax healing"),
             leaving: AtomicBool::new(false),
+            global_sync: AtomicBool::new(true),
             users <- new_mutex!(Users::default(), "pmem_dax users"),
             log <- RateLimit::new(),
         }))
@@ -403,6 +407,29 @@ impl FileOperations for Device {
     }
 }
 
+impl Synced for Device {
+    fn start_sync(&self) -> Result {
+        match self.dirty.is_empty() {
+            true => Ok(()),
+            false => self.finish_sync(),
+        }
+    }
+
+    fn finish_sync(&self) -> Result {
+        if !self.global_sync.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.make_durable().inspect_err(|_| {
+            if self.log.allows() {
+                pr_err!(
+                    "{}: a sync of all file systems failed here: the last stores may be lost\n",
+                    self.name()
+                );
+            }
+        })
+    }
+}
+
 impl Device {
     fn show_mode(&self, _disk: Disk<'_>) -> Result<CString> {
         CString::try_from_fmt(fmt!("{}", self.mode.name()))
@@ -434,6 +461,18 @@ impl Device {
         CString::try_from_fmt(fmt!("{}", u8::from(self.dax.has_write_cache())))
     }
 
+    fn show_global_sync(&self, _disk: Disk<'_>) -> Result<CString> {
+        let global_sync = self.global_sync.load(Ordering::Relaxed);
+
+        CString::try_from_fmt(fmt!("{}", u8::from(global_sync)))
+    }
+
+    fn store_global_sync(&self, text: &[u8]) -> Result {
+        self.global_sync
+            .store(kstrtobool_bytes(text)?, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// The marks of what was stored stay, so nothing is lost if it is switched on again.
     fn store_write_cache(&self, text: &[u8]) -> Result {
         self.dax.set_write_cache(kstrtobool_bytes(text)?);
@@ -455,6 +494,7 @@ impl disk::Operations for Device {
                     show: Self::show_write_cache,
                     store: Some(Self::store_write_cache),
                 }),
+                None,
                 None,
                 None,
                 None,
@@ -480,6 +520,12 @@ impl disk::Operations for Device {
                     mode: 0o444,
                     show: Self::show_openers,
                     store: None,
+                }),
+                Some(Attribute {
+                    name: c"global_sync",
+                    mode: 0o644,
+                    show: Self::show_global_sync,
+                    store: Some(Self::store_global_sync),
                 }),
                 // It looks at much memory.
                 Some(Attribute {
@@ -542,7 +588,11 @@ impl disk::Operations for Device {
         // dax/write_cache.
         let all = self.dax.data().geometry.all().ok_or(EIO);
 
-        if all.and_then(|all| self.sync_stores(&alive, all, all, Account::System)).is_err() && self.log.allows() {
+        if all
+            .and_then(|all| self.sync_stores(&alive, all, all, Account::System))
+            .is_err()
+            && self.log.allows()
+        {
             pr_err!(
                 "{}: flush at the last close failed: the last stores may be lost\n",
                 self.name()

@@ -36,7 +36,8 @@ use kernel_ext::{
     },
     fs::pseudo::{
         FileSystemType,
-        Mount, //
+        Mount,
+        SyncRegistration, //
     },
     mm::memremap::{
         available_ram,
@@ -275,6 +276,7 @@ pub(crate) struct Taken {
     data: Span,
     device: Arc<Device>,
     disk: disk::Registration<Device>,
+    synced: SyncRegistration,
 }
 
 impl nvdimm::Driver for Driver {
@@ -354,6 +356,8 @@ impl nvdimm::Driver for Driver {
         // The last thing that can fail must not be after the disk is there.
         let taken = KBox::new_uninit(GFP_KERNEL).map_err(Error::from);
         let taken = taken.inspect_err(failed("setting it up"))?;
+        let synced = SyncRegistration::new(&self.mount, device.clone())
+            .inspect_err(failed("setting it up"))?;
         let disk = disk::Registration::new(
             namespace.device(),
             &self.major,
@@ -386,7 +390,14 @@ impl nvdimm::Driver for Driver {
                 ""
             }
         );
-        Ok(KBox::write(taken, Taken { data, device, disk }))
+        let all = Taken {
+            data,
+            device,
+            disk,
+            synced,
+        };
+
+        Ok(KBox::write(taken, all))
     }
 
     /// Tells of names in `claim=` that got nothing. Why a namespace was refused was told before.
@@ -423,8 +434,14 @@ impl nvdimm::Driver for Driver {
     /// 3. What was stored through them is made durable.
     /// 4. Pages that somebody pinned are waited for, and the memory is unmapped.
     fn unbind(&self, taken: KBox<Taken>) {
-        let Taken { device, disk, .. } = KBox::into_inner(taken);
+        let Taken {
+            device,
+            disk,
+            synced,
+            ..
+        } = KBox::into_inner(taken);
 
+        drop(synced);
         device.leave();
         device.shut_down(disk.remove());
     }

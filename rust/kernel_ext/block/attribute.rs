@@ -22,7 +22,7 @@ use kernel::{
 };
 
 /// The most attributes of a group.
-pub const MAX: usize = 4;
+pub const MAX: usize = 5;
 
 /// Attributes in a directory of their own below that of the disk.
 pub struct Group<T: 'static> {
@@ -103,6 +103,7 @@ impl<T: Operations, const G: usize> Branch<T, G> {
         Leaf::<T, G, 1>::attribute(),
         Leaf::<T, G, 2>::attribute(),
         Leaf::<T, G, 3>::attribute(),
+        Leaf::<T, G, 4>::attribute(),
         ptr::null(),
     ]);
 }

@@ -31,8 +31,12 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
+    new_mutex,
     prelude::*,
-    sync::Arc,
+    sync::{
+        Arc,
+        Mutex, //
+    },
     task::might_sleep,
     time::{
         delay::fsleep,
@@ -94,6 +98,12 @@ unsafe extern "C" fn init_fs_context_callback(fc: *mut bindings::fs_context) -> 
         d_dname: Some(d_dname_callback),
         ..pin_init::zeroed()
     };
+    const SUPER: bindings::super_operations = bindings::super_operations {
+        // What a pseudo file system has if it has no operations of its own (fs/libfs.c).
+        statfs: Some(bindings::simple_statfs),
+        sync_fs: Some(sync_fs_callback),
+        ..pin_init::zeroed()
+    };
 
     // SAFETY: By this function's requirements `fc` is valid.
     let context = unsafe { bindings::init_pseudo(fc, MAGIC) };
@@ -102,7 +112,38 @@ unsafe extern "C" fn init_fs_context_callback(fc: *mut bindings::fs_context) -> 
     }
     // SAFETY: `init_pseudo` returned a context that it allocated.
     unsafe { (*context).dops = &DENTRIES };
+    // SAFETY: As above.
+    unsafe { (*context).ops = &SUPER };
     0
+}
+
+/// Makes what is registered at the mount durable: sync(2) and the like call it for all file systems,
+/// first to start that, and then to wait for it.
+///
+/// # Safety
+///
+/// Called by fs/sync.c or fs/super.c, for a super block of ours, which stays mounted meanwhile.
+unsafe extern "C" fn sync_fs_callback(
+    super_block: *mut bindings::super_block,
+    wait: c_int,
+) -> c_int {
+    // SAFETY: By this function's requirements the super block is valid.
+    let mount = unsafe { (&raw const (*super_block).s_fs_info).read_volatile() }.cast::<Mount>();
+    // SAFETY: It is null or what `Mount::new` set; the mount unmounts, which waits for us, before it goes.
+    let Some(mount) = (unsafe { mount.as_ref() }) else {
+        return 0;
+    };
+    let mut result = Ok(());
+
+    for synced in mount.synced.lock().iter() {
+        let done = match wait {
+            0 => synced.start_sync(),
+            _ => synced.finish_sync(),
+        };
+
+        result = result.and(done);
+    }
+    result.map_or_else(|e| e.to_errno(), |()| 0)
 }
 
 /// Shows a file as the device that it maps, to those who do not ask for the path of its user (perf).
@@ -143,9 +184,49 @@ unsafe extern "C" fn d_dname_callback(
 /// # Invariants
 ///
 /// `mount` is what `kern_mount` returned for `fs`, and not unmounted yet.
+#[pin_data(PinnedDrop)]
 pub struct Mount {
     mount: NonNull<bindings::vfsmount>,
     fs: &'static FileSystemType,
+    // Held while they are synced.
+    #[pin]
+    synced: Mutex<KVec<Arc<dyn Synced>>>,
+}
+
+/// What sync(2) makes durable with all file systems. Its errors it has to tell the log by itself.
+pub trait Synced: Send + Sync {
+    /// Starts that, if there is something to be made durable; [`finish_sync`](Self::finish_sync) is called
+    /// next.
+    fn start_sync(&self) -> Result;
+
+    /// Makes all of it durable. May sleep.
+    fn finish_sync(&self) -> Result;
+}
+
+/// Has something synced with all file systems, until it is dropped. That waits for a sync that is under
+/// way.
+pub struct SyncRegistration {
+    mount: Arc<Mount>,
+    synced: Arc<dyn Synced>,
+}
+
+impl SyncRegistration {
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(mount: &Arc<Mount>, synced: Arc<dyn Synced>) -> Result<Self> {
+        mount.synced.lock().push(synced.clone(), GFP_KERNEL)?;
+        Ok(Self {
+            mount: mount.clone(),
+            synced,
+        })
+    }
+}
+
+impl Drop for SyncRegistration {
+    fn drop(&mut self) {
+        (self.mount.synced.lock()).retain(|synced| !Arc::ptr_eq(synced, &self.synced));
+    }
 }
 
 // SAFETY: A `struct vfsmount` has no owning thread.
@@ -162,14 +243,32 @@ impl Mount {
         // SAFETY: `fs` is a valid type, and lives for ever.
         let mount = from_err_ptr(unsafe { bindings::kern_mount(fs.0.get()) })?;
         let mount = NonNull::new(mount).ok_or(ENOMEM)?;
-
         // INVARIANT: `kern_mount` returned it.
-        Ok(Arc::new(Self { mount, fs }, GFP_KERNEL)?)
+        let this = Arc::pin_init(
+            pin_init!(Self {
+                mount,
+                fs,
+                synced <- new_mutex!(KVec::new(), "pseudo file system syncs"),
+            }),
+            GFP_KERNEL,
+        )
+        .inspect_err(|_| {
+            // SAFETY: It was just mounted.
+            unsafe { bindings::kern_unmount(mount.as_ptr()) };
+        })?;
+
+        // SAFETY: It is mounted, so it has a super block, which calls `sync_fs_callback` for as long.
+        unsafe {
+            (&raw mut (*(*mount.as_ptr()).mnt_sb).s_fs_info)
+                .write_volatile(ptr::from_ref(&*this).cast_mut().cast())
+        };
+        Ok(this)
     }
 }
 
-impl Drop for Mount {
-    fn drop(&mut self) {
+#[pinned_drop]
+impl PinnedDrop for Mount {
+    fn drop(self: Pin<&mut Self>) {
         let mut polls = 0;
 
         // A file that was closed may not be done with the mount: fs/file_table.c: __fput drops its

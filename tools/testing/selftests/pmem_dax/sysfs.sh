@@ -135,13 +135,17 @@ test_modes() {
 	local file
 
 	take namespace0.0 >/dev/null
-	expect "-r--r--r-- mappings
+	expect "-rw-r--r-- global_sync
+-r--r--r-- mappings
 -r--r--r-- mode
 -r--r--r-- openers
 -r-------- pinned" "$(cd $DISK/pmem_dax && stat -c "%A %n" -- *)" "modes"
-	for file in mappings mode openers; do
+	for file in global_sync mappings mode openers; do
 		expect "$(cat $DISK/pmem_dax/$file)" "$(nobody cat $DISK/pmem_dax/$file)" "$file of nobody"
 	done
+	refused nobody sh -c "echo 0 >$DISK/pmem_dax/global_sync"
+	refused eval "echo maybe >$DISK/pmem_dax/global_sync"
+	expect 1 "$(cat $DISK/pmem_dax/global_sync)" "global_sync"
 	expect 0 "$(cat $DISK/pmem_dax/pinned)" "pinned of root"
 	refused nobody cat $DISK/pmem_dax/pinned
 }
