@@ -14,6 +14,7 @@ use crate::{
     io,
     lent::Lent,
     mapping,
+    mappings::Mappings,
     poison::Media,
     sync::{
         Account,
@@ -25,7 +26,6 @@ use core::{
     sync::atomic::{
         self,
         AtomicBool,
-        AtomicU32,
         Ordering, //
     },
 };
@@ -113,6 +113,7 @@ pub(crate) struct Device {
     pub(crate) dirty: Dirty,
     #[pin]
     pub(crate) syncs: Waiting,
+    #[pin]
     pub(crate) mappings: Mappings,
     #[pin]
     pub(crate) lent: Lent,
@@ -142,7 +143,6 @@ impl Device {
     ) -> Result<impl PinInit<Self, Error> + 'a> {
         let len = geometry.all().ok_or(EINVAL)?.len();
         let dirty = Dirty::new(len)?;
-        let mappings = Mappings::new();
         let synchronous = region.is_synchronous();
 
         Ok(try_pin_init!(Self {
@@ -162,7 +162,7 @@ impl Device {
             synchronous,
             dirty,
             syncs <- Waiting::new(),
-            mappings,
+            mappings <- Mappings::new(),
             lent <- Lent::new(),
             order: TouchOrder::new(),
             healing <- new_mutex!((), "pmem_dax healing"),
@@ -713,107 +713,5 @@ impl node::Operations for Device {
             (Some(bytes), Some(alive)) => self.sync_stores(&alive, bytes, bytes, Account::System),
             _ => Ok(()),
         }
-    }
-}
-
-/// How many mappings there are of the disk and of each partition, and how many writers to their page
-/// caches, which must not be dirty under a mapping.
-pub(crate) struct Mappings {
-    counts: [AtomicU32; 256],
-    writers: AtomicU32,
-}
-
-impl Mappings {
-    fn new() -> Self {
-        Self {
-            counts: [const { AtomicU32::new(0) }; 256],
-            writers: AtomicU32::new(0),
-        }
-    }
-
-    fn count(&self, partition: u8) -> Option<&AtomicU32> {
-        self.counts.get(usize::from(partition))
-    }
-
-    pub(crate) fn add(&self, partition: u8) {
-        if let Some(count) = self.count(partition) {
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    pub(crate) fn remove(&self, partition: u8) {
-        if let Some(count) = self.count(partition) {
-            count.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-
-    /// How many there are.
-    fn all(&self) -> u64 {
-        self.counts
-            .iter()
-            .map(|count| u64::from(count.load(Ordering::Relaxed)))
-            .sum()
-    }
-
-    /// Whether there is none at all.
-    fn is_empty(&self) -> bool {
-        self.counts
-            .iter()
-            .all(|count| count.load(Ordering::SeqCst) == 0)
-    }
-
-    /// Whether there is one of that partition.
-    #[inline]
-    pub(crate) fn any(&self, partition: u8) -> bool {
-        self.count(partition)
-            .is_some_and(|count| count.load(Ordering::SeqCst) != 0)
-    }
-
-    /// Counts somebody who writes to the page cache of that partition, until the result is dropped. Not if
-    /// any of the same bytes are mapped.
-    ///
-    /// Writers and mappings each count themselves first, and then look for the others.
-    pub(crate) fn writer(&self, partition: u8) -> Option<Writer<'_>> {
-        self.writers.fetch_add(1, Ordering::SeqCst);
-        let writer = Writer(&self.writers);
-        let mapped = match partition {
-            0 => !self.is_empty(),
-            _ => self.any(0) || self.any(partition),
-        };
-
-        (!mapped).then_some(writer)
-    }
-
-    /// Waits for those who write to the page cache, for a tenth of a second.
-    ///
-    /// # Errors
-    ///
-    /// `EBUSY`. It may be the caller who lets them wait: for a page fault of theirs, or for mmap_lock.
-    #[inline]
-    pub(crate) fn wait_for_writers(&self) -> Result {
-        if self.writers.load(Ordering::SeqCst) == 0 {
-            return Ok(());
-        }
-        self.poll_writers()
-    }
-
-    #[cold]
-    fn poll_writers(&self) -> Result {
-        for _ in 0..100 {
-            fsleep(Delta::from_millis(1));
-            if self.writers.load(Ordering::SeqCst) == 0 {
-                return Ok(());
-            }
-        }
-        Err(EBUSY)
-    }
-}
-
-/// See [`Mappings::writer`].
-pub(crate) struct Writer<'a>(&'a AtomicU32);
-
-impl Drop for Writer<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

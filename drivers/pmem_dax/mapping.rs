@@ -19,7 +19,8 @@ use kernel::{
     prelude::*,
     sync::{
         Arc,
-        ArcBorrow, //
+        ArcBorrow,
+        UniqueArc, //
     },
 };
 use kernel_ext::{
@@ -50,12 +51,19 @@ use kernel_ext::{
 ///
 /// If `FS_DAX`, file systems may map the memory too, and fs/dax.c knows of whose mapping each page is.
 ///
-/// Fields are dropped in this order: the claim first, while the file still keeps the device open.
+/// Fields are dropped in this order: a claim first, while the file still keeps the device open.
 pub(crate) struct Mapping<const FS_DAX: bool> {
-    // `None` if the file holds the device itself, by O_EXCL.
-    _claim: Option<Claim>,
+    hold: Hold,
     node: OpenNode,
     device: Arc<Device>,
+}
+
+/// By what a mapping holds the device.
+enum Hold {
+    /// By the claim that all mappings of the node share.
+    Shared,
+    /// By its file, with O_EXCL, and perhaps a claim of the whole disk.
+    File { _disk: Option<Claim> },
 }
 
 impl<const FS_DAX: bool> Mapping<FS_DAX> {
@@ -74,59 +82,90 @@ impl<const FS_DAX: bool> Mapping<FS_DAX> {
 
 impl<const FS_DAX: bool> Drop for Mapping<FS_DAX> {
     fn drop(&mut self) {
-        // A read that began before the mapping was made may have filled the page cache since. Who
+        let partition = self.node().partition();
+        // A read that began before the first mapping was made may have filled the page cache since. Who
         // comes next, and uses it, must not find what was there before our stores.
-        if self.node().leave_caches().is_err() && self.device.log.allows() {
-            pr_warn!(
-                "{}: the page cache could not be dropped after a mapping\n",
-                self.device.name()
-            );
+        let leave = || {
+            if self.node().leave_caches().is_err() && self.device.log.allows() {
+                pr_warn!(
+                    "{}: the page cache could not be dropped after a mapping\n",
+                    self.device.name()
+                );
+            }
+        };
+
+        match self.hold {
+            Hold::Shared => self.device.mappings.unshare(partition, leave),
+            Hold::File { .. } => {
+                leave();
+                self.device.mappings.remove(partition);
+            }
         }
-        self.device.mappings.remove(self.node().partition());
     }
+}
+
+/// Makes the media the only place where the bytes of the node are, when what holds the device was
+/// taken, and counts a mapping.
+fn settle<const FS_DAX: bool>(device: &Device, node: Node<'_>) -> Result {
+    // From here on reads and writes go past the page cache, even for those who see a holder.
+    device.mappings.add(node.partition());
+    let settled = || {
+        if !FS_DAX {
+            let bytes = node.bytes().ok_or(EOVERFLOW)?;
+
+            device.lent.add(node.partition(), bytes)?;
+        }
+        device.mappings.wait_for_writers().map_err(|e| {
+            refuse(
+                device,
+                "somebody is writing to its page cache: try again",
+                e,
+            )
+        })?;
+        node.leave_caches().map_err(|e| refuse_caches(device, e))
+    };
+
+    settled().inspect_err(|_| device.mappings.remove(node.partition()))
 }
 
 impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
     type Disk = Device;
 
     fn new(device: ArcBorrow<'_, Device>, node: Node<'_>) -> Result<Arc<Self>> {
-        let whole = node.partition() == 0;
-        let claim = match node.is_exclusive() {
-            // Who comes to have a part of it next has to find all memory settled.
-            _ if FS_DAX && !whole => Some(node.claim_disk()),
-            true => None,
-            false => Some(node.claim()),
-        }
-        .transpose()
-        .map_err(|e| refuse_claim(&device, e))?;
+        // Who comes to have a part of it next has to find all memory settled.
+        let whole_disk = FS_DAX && node.partition() != 0;
+        let claim = || {
+            match whole_disk {
+                true => node.claim_disk(),
+                false => node.claim(),
+            }
+            .map_err(|e| refuse_claim(&device, e))
+        };
+        let mapping = UniqueArc::new_uninit(GFP_KERNEL)?;
+        let hold = match node.is_exclusive() {
+            false => {
+                device.mappings.share(node.partition(), || {
+                    let claim = claim()?;
 
-        // From here on reads and writes go past the page cache, even for those who see a holder.
-        device.mappings.add(node.partition());
-        // If this fails it is dropped, and counted down again.
-        let mapping = Arc::new(
-            Self {
-                _claim: claim,
+                    settle::<FS_DAX>(&device, node).map(|()| claim)
+                })?;
+                Hold::Shared
+            }
+            true => {
+                let _disk = whole_disk.then(claim).transpose()?;
+
+                settle::<FS_DAX>(&device, node)?;
+                Hold::File { _disk }
+            }
+        };
+
+        Ok(mapping
+            .write(Self {
+                hold,
                 node: node.keep(),
                 device: device.into(),
-            },
-            GFP_KERNEL,
-        )?;
-
-        if !FS_DAX {
-            let bytes = node.bytes().ok_or(EOVERFLOW)?;
-
-            mapping.device.lent.add(node.partition(), bytes)?;
-        }
-        mapping.device.mappings.wait_for_writers().map_err(|e| {
-            refuse(
-                &mapping.device,
-                "somebody is writing to its page cache: try again",
-                e,
-            )
-        })?;
-        node.leave_caches()
-            .map_err(|e| refuse_caches(&mapping.device, e))?;
-        Ok(mapping)
+            })
+            .into())
     }
 
     #[inline(always)]

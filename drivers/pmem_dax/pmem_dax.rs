@@ -17,6 +17,7 @@ mod geometry;
 mod io;
 mod lent;
 mod mapping;
+mod mappings;
 mod poison;
 mod sync;
 
