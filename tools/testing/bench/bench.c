@@ -202,6 +202,8 @@ static const struct {
 	{ "cached", bench_cached_io },
 	{ "random", bench_random_io },
 	{ "sync", bench_sync },
+	{ "stored", bench_stored },
+	{ "stored_all", bench_stored_all },
 	{ "durable", bench_durable },
 	{ "file", bench_file },
 	{ "mkfs", bench_mkfs },

@@ -53,6 +53,8 @@ void bench_direct(void);
 void bench_io(int cached);
 void bench_random_io(void);
 void bench_sync(void);
+void bench_stored(void);
+void bench_stored_all(void);
 void bench_durable(void);
 void bench_file(void);
 

@@ -194,6 +194,114 @@ static void store(char *to)
 		*(volatile uint64_t *)(to + i) = i;
 }
 
+/* Map as much as there is of @size for stores, store to it once, and sync. */
+static char *stored(int fd, size_t *size, size_t step)
+{
+	size_t all = lseek(fd, 0, SEEK_END);
+	char *addr;
+
+	*size = min(*size, all);
+	addr = map_at(fd, 0, *size, 0);
+	for (size_t j = 0; j < *size; j += step)
+		*(volatile char *)(addr + j) = 1;
+	if (fsync(fd))
+		err(1, "sync of %s", device);
+	return addr;
+}
+
+static uint64_t fsync_cost(int fd)
+{
+	uint64_t start = now(), cost;
+	int failed = fsync(fd);
+
+	cost = since(start);
+	if (failed)
+		err(1, "sync of %s", device);
+	return cost;
+}
+
+/*
+ * Syncs of a device of which much is mapped, after all of it was stored to and synced
+ * once. What is stored again and again is so three times before it is counted.
+ */
+static void bench_stored_part(size_t size, size_t step)
+{
+	enum { WARM = 3 };
+	uint64_t clean = UINT64_MAX, one = UINT64_MAX, cycle = UINT64_MAX, all = UINT64_MAX;
+	uint64_t sparse = UINT64_MAX, again = UINT64_MAX, total, start, cost;
+	int fd = open_device(0);
+	char *addr = stored(fd, &size, step);
+	unsigned int *order, pages;
+
+	/* A load of what was stored before is none. */
+	for (size_t j = 0; j < size; j += step)
+		(void)*(volatile char *)(addr + j);
+	again = fsync_cost(fd);
+	for (int i = 0; i < CALLS; i++)
+		clean = min(clean, fsync_cost(fd));
+	for (int i = 0; i < WARM + ROUNDS; i++) {
+		start = now();
+		store(addr);
+		cost = fsync_cost(fd);
+		if (i >= WARM) {
+			one = min(one, cost);
+			cycle = min(cycle, since(start));
+		}
+	}
+	for (int i = 0; i < WARM + ROUNDS; i++) {
+		store(addr + SZ_2M);
+		start = now();
+		if (msync(addr, size, MS_SYNC))
+			err(1, "msync %s", device);
+		cost = since(start);
+		if (i >= WARM)
+			all = min(all, cost);
+	}
+	for (int i = 0; i < WARM + ROUNDS; i++) {
+		for (size_t j = 0; j < 64 * SZ_2M; j += SZ_2M)
+			store(addr + j);
+		cost = fsync_cost(fd);
+		if (i >= WARM)
+			sparse = min(sparse, cost);
+	}
+	munmap(addr, size);
+	close(fd);
+	report("stored_fsync_clean", clean, 1);
+	report("stored_fsync_read", again, 1);
+	report("stored_fsync_64b", one, 1);
+	report("stored_cycle_64b", cycle, 1);
+	report("stored_msync_64b", all, 1);
+	report("stored_fsync_64_sparse", sparse, 1);
+	if (step != SZ_4K)
+		return;
+
+	fd = open_device(0);
+	addr = stored(fd, &size, step);
+	pages = size / SZ_4K;
+	order = shuffled(pages);
+	start = now();
+	for (int i = 0; i < 1000; i++) {
+		store(addr + order[i] * SZ_4K);
+		fsync_cost(fd);
+	}
+	total = since(start);
+	free(order);
+	munmap(addr, size);
+	close(fd);
+	report("stored_random_4k", total, 1000);
+}
+
+void bench_stored(void)
+{
+	bench_stored_part(SZ_256M, SZ_4K);
+}
+
+/* All of a large device, by a byte in each 2 MiB. */
+void bench_stored_all(void)
+{
+	bench_stored_part(SIZE_MAX, SZ_2M);
+}
+
 /* 64 bytes, again and again in another page, by instructions of the CPU alone. */
 static void bench_flush(void)
 {
