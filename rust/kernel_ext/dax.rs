@@ -930,15 +930,6 @@ impl<T: Operations> Alive<'_, T> {
         self.device.pages.pinned(first)
     }
 
-    /// Whether somebody maps or pins a page, or pins one that file systems may map too, which is
-    /// mapped by nobody after. Looks at each folio.
-    pub fn is_busy(&self) -> bool {
-        match self.device.pages.page_type() {
-            PageType::Generic => self.device.pages.busy().is_some(),
-            PageType::FsDax => self.device.inode().is_pinned(),
-        }
-    }
-
     /// The first page of `range` that is in a folio of which somebody has a page that he does not map, or
     /// not any more: pins it, or uses it for a moment. For pages of which a driver alone has the mappings.
     ///

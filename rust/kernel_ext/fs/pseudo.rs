@@ -461,15 +461,6 @@ impl Inode {
         !unsafe { bindings::xa_load(self.entries(), page.0) }.is_null()
     }
 
-    /// Whether somebody pins memory that belongs to the mapping: see
-    /// [`with_entries`](Self::with_entries). It is mapped by nobody after. May sleep.
-    ///
-    /// C: `dax_layout_busy_page`.
-    pub(crate) fn is_pinned(&self) -> bool {
-        // SAFETY: By the type's invariants the mapping is valid.
-        !unsafe { bindings::dax_layout_busy_page(self.mapping()) }.is_null()
-    }
-
     /// Lets go of all memory that belongs to the mapping: see [`with_entries`](Self::with_entries).
     /// Nobody may be inserting pages. May sleep.
     ///
