@@ -413,7 +413,9 @@ impl Dirty {
 
     /// Whether there is no mark at all, and no sync at work.
     pub(crate) fn is_empty(&self) -> bool {
-        self.summary.load() | self.claimed.load() == 0
+        // As in `marked`. And who is told so does not even flush, so a sync may not have taken the mark of a
+        // share and not have flushed.
+        self.summary.load() | self.claimed.load() | self.summary.load() | self.claimed.load() == 0
     }
 
     /// Claims a share, unless it is claimed. Its marks are taken by its claimer alone.
@@ -559,15 +561,15 @@ impl Dirty {
                     _ => &word.sparse,
                 };
 
-                self.hints.set(word.share);
                 hint.set(bit);
+                self.hints.set(word.share);
             }
             Chunk::Pages(_, false, pages)
                 if pages.iter().map(|marks| marks.count_ones()).sum::<u32>() > SPARSE_PAGES =>
             {
-                self.hints.set(word.share);
                 word.sparse.take(bit);
                 word.dense.set(bit);
+                self.hints.set(word.share);
             }
             _ => (),
         }
@@ -579,7 +581,7 @@ impl Dirty {
             return;
         }
         self.epoch.store(now, Ordering::Relaxed);
-        self.for_each_hint(|word| {
+        self.for_each_hint(self.hints.load(), |word| {
             word.once.take(u64::MAX);
             word.twice.take(u64::MAX);
         });
@@ -587,17 +589,19 @@ impl Dirty {
 
     /// Forgets how chunks are to be mapped.
     pub(crate) fn forget_hints(&self) {
-        self.for_each_hint(|word| {
+        // Whoever decides meanwhile sets the bit of the share last.
+        let shares = self.hints.take(u64::MAX);
+
+        self.for_each_hint(shares, |word| {
             for hints in [&word.sparse, &word.dense, &word.once, &word.twice] {
                 hints.take(u64::MAX);
             }
         });
-        self.hints.take(u64::MAX);
     }
 
-    /// Calls `f` with the words of chunks that may have hints.
-    fn for_each_hint(&self, f: impl FnMut(&Chunks)) {
-        set_bits(self.hints.load())
+    /// Calls `f` with the words of chunks of `shares`.
+    fn for_each_hint(&self, shares: u64, f: impl FnMut(&Chunks)) {
+        set_bits(shares)
             .flat_map(|share| self.words(share))
             .filter_map(|index| self.word(index))
             .for_each(f);
@@ -632,11 +636,12 @@ impl Dirty {
             return;
         };
         // In this order: what is not marked any more was taken before, and what is not taken any more is
-        // durable, or marked again.
+        // durable, or was marked again, or taken again since.
         let blocks = word.blocks.load();
         let paged = word.paged.load();
         let blocks = blocks | word.taken.load() | word.blocks.load();
         let paged = paged | word.paged.load();
+        let blocks = blocks | word.taken.load();
 
         for bit in set_bits((blocks | paged) & wanted) {
             let chunk = index * BITS + bit;

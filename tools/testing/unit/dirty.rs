@@ -17,7 +17,7 @@ use std::collections::{
 const GIB: u64 = 1 << 30;
 
 /// Sizes on both sides of those where the shares get larger, and with a part of a word at the end.
-const SIZES: [u64; 13] = [
+const SIZES: [u64; 14] = [
     PMD_SIZE,
     63 * PMD_SIZE,
     64 * PMD_SIZE,
@@ -31,6 +31,7 @@ const SIZES: [u64; 13] = [
     24 * GIB,
     64 * GIB,
     65 * GIB + 3 * PMD_SIZE,
+    3 << 40,
 ];
 
 fn all(len: u64) -> ByteRange {
@@ -99,8 +100,9 @@ impl Model {
     fn take(&mut self, range: ByteRange) -> (Vec<u64>, Vec<(u64, u64)>) {
         let first = range.start().div_ceil(PMD_SIZE);
         let end = range.end() / PMD_SIZE;
+        let within = || ByteRange::new(first * PMD_SIZE, (end - first) * PMD_SIZE).unwrap();
         let parts = match first < end {
-            true => self.parts(ByteRange::new(first * PMD_SIZE, (end - first) * PMD_SIZE).unwrap()),
+            true => self.parts(within()),
             false => Vec::new(),
         };
         let is_within = |chunk: u64| first <= chunk && chunk < end;
@@ -116,8 +118,8 @@ impl Model {
     }
 }
 
-/// What a sync of `range` does, but for what the kernel is asked for. Chunks for which `keep` says so are
-/// given back.
+/// What a sync of `range` does, but for what the kernel is asked for. Chunks for which `keep` says
+/// so are given back.
 fn sync(
     dirty: &Dirty,
     range: ByteRange,
@@ -328,6 +330,259 @@ fn a_chunk_becomes_sparse_and_dense() {
     block();
 }
 
+#[test]
+fn a_share_is_claimed_by_one() {
+    let dirty = Dirty::new(8 * GIB).unwrap();
+
+    for share in 0..BITS {
+        assert!(dirty.claim(share));
+        assert!((0..BITS).all(|other| other > share || !dirty.claim(other)));
+    }
+    // Nothing is marked, but others have to wait.
+    assert!(!dirty.is_empty());
+    assert_eq!(dirty.marked(all(8 * GIB)), u64::MAX);
+    dirty.release(0b101, false);
+    assert_eq!(dirty.marked(all(8 * GIB)), !0b101);
+    assert!(!dirty.claim(1));
+    assert!(dirty.claim(2));
+    assert!(dirty.claim(0));
+    dirty.release(u64::MAX, true);
+    assert!(dirty.is_empty());
+}
+
+#[test]
+fn a_chunk_is_taken_with_its_pages() {
+    let dirty = Dirty::new(64 * PMD_SIZE).unwrap();
+    let mut taken = Taken::new();
+    let mut rounds = Vec::new();
+
+    for chunk in 0..64 {
+        assert!(dirty.mark_block(page_of(chunk)));
+        if chunk % 2 != 0 {
+            dirty.mark_pages(PageOffset(page_of(chunk).0 + 60), 10);
+        }
+    }
+    assert!(dirty.claim(0));
+    while dirty.take(0, u64::MAX, &mut taken) {
+        rounds.push(taken.mask());
+        for chunk in taken.chunks() {
+            match chunk {
+                Chunk::Block(number) => assert_eq!(number % 2, 0),
+                Chunk::Pages(number, is_block, pages) => {
+                    assert!(is_block);
+                    assert_eq!(number % 2, 1);
+                    assert_eq!(pages[..2], [0xf << 60, 0x3f]);
+                    assert_eq!(pages[2..], [0; WORDS_PER_CHUNK - 2]);
+                }
+            }
+        }
+    }
+    assert_eq!(rounds.len(), 32 / Taken::MOST_PAGED);
+    assert_eq!(rounds.iter().sum::<u64>(), u64::MAX);
+}
+
+#[test]
+fn what_is_found_of_a_gibibyte() {
+    let dirty = Dirty::new(8 * GIB).unwrap();
+
+    // Not at the start of a word.
+    dirty.mark_blocks(page_of(3 * 512 + 7), 1 << 18);
+    assert_eq!(
+        parts(&dirty, all(8 * GIB)),
+        [(3 * GIB + 7 * PMD_SIZE, 4 * GIB + 7 * PMD_SIZE)]
+    );
+}
+
+/// What is known of a chunk.
+#[derive(Default)]
+struct Hints {
+    found: u32,
+    sparse: bool,
+    dense: bool,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..inputs::config() })]
+
+    #[test]
+    fn chunks_that_lie_within(
+        index in 0..1000u64,
+        start in inputs::edgy(),
+        bytes in inputs::edgy(),
+        near in any::<bool>(),
+    ) {
+        let word = index * BITS * PMD_SIZE;
+        let range = match near {
+            true => ByteRange::new(
+                (word + start % (80 * PMD_SIZE)).saturating_sub(8 * PMD_SIZE),
+                bytes % (80 * PMD_SIZE),
+            ),
+            false => ByteRange::new(start % (4 << 40), bytes % (4 << 40)),
+        }
+        .unwrap();
+        let is_within = |bit: u64| {
+            let chunk = word + bit * PMD_SIZE;
+
+            range.start() <= chunk && chunk + PMD_SIZE <= range.end()
+        };
+        let expected = (0..BITS).filter(|bit| is_within(*bit)).map(|bit| 1 << bit).sum::<u64>();
+
+        prop_assert_eq!(Dirty::within(index, range), expected);
+    }
+
+    /// What a chunk is mapped by next, whatever was found of it before.
+    #[test]
+    fn any_hints(steps in vec((0..4u32, 0..1500u64, 0..100usize), 1..60)) {
+        let dirty = Dirty::new(GIB).unwrap();
+        let chunk = 300;
+        let share = chunk >> dirty.share;
+        let mut model = Hints::default();
+        let mut now = 5 * SPARSE_MS;
+        let mut epoch = 0;
+        let mut taken = Taken::new();
+
+        for (what, later, pages) in steps {
+            // Often at once.
+            now += later.saturating_sub(1000);
+            prop_assert_eq!(dirty.mark_block(page_of(chunk)), !model.sparse);
+            match what {
+                0 => dirty.mark_pages(page_of(chunk), pages),
+                1 => {
+                    dirty.forget_hints();
+                    model = Hints::default();
+                }
+                _ => (),
+            }
+            dirty.begin(now);
+            if now - epoch >= SPARSE_MS {
+                epoch = now;
+                model.found = 0;
+            }
+            prop_assert!(dirty.claim(share));
+            if dirty.take(chunk / BITS, 1 << (chunk % BITS), &mut taken) {
+                for chunk in taken.chunks() {
+                    match &chunk {
+                        Chunk::Block(_) if !model.dense => {
+                            model.found += 1;
+                            model.sparse |= model.found > 2;
+                        }
+                        Chunk::Pages(_, false, _) if pages > SPARSE_PAGES as usize => {
+                            (model.sparse, model.dense) = (false, true);
+                        }
+                        _ => (),
+                    }
+                    dirty.decide(&chunk);
+                }
+            }
+            dirty.settle(share);
+            dirty.release(1 << share, false);
+            // Its neighbours are mapped as ever.
+            prop_assert!(dirty.mark_block(page_of(chunk - 1)));
+            prop_assert!(dirty.mark_block(page_of(chunk + 1)));
+            prop_assert!(dirty.claim(share));
+            dirty.take(chunk / BITS, 5 << ((chunk - 1) % BITS), &mut taken);
+            dirty.settle(share);
+            dirty.release(1 << share, false);
+            prop_assert!(dirty.is_empty());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..inputs::config() })]
+
+    /// What a sync took is found until it is durable, with what was marked meanwhile; and the
+    /// shares say so.
+    #[test]
+    fn what_was_taken_is_found(
+        chunks in 1..20_000u64,
+        before in vec((inputs::edgy(), any::<bool>()), 1..40),
+        meanwhile in vec((inputs::edgy(), any::<bool>()), 0..10),
+        part in (inputs::edgy(), inputs::edgy()),
+        keep in any::<u64>(),
+        failed in any::<bool>(),
+    ) {
+        let len = chunks * PMD_SIZE;
+        let dirty = Dirty::new(len).unwrap();
+        let mut model = Model::default();
+        let start = part.0 % len;
+        let range = ByteRange::new(start, part.1 % (len - start + 1)).unwrap();
+        let mark = |model: &mut Model, page: u64, by_page| {
+            let page = page % (chunks * PAGES_PER_CHUNK);
+
+            match by_page {
+                true => {
+                    dirty.mark_page(PageOffset(page as usize));
+                    model.pages.insert(page);
+                }
+                false => {
+                    assert!(dirty.mark_block(PageOffset(page as usize)));
+                    model.blocks.insert(page / PAGES_PER_CHUNK);
+                }
+            }
+        };
+        let shares_of = |model: &Model| {
+            (model.blocks.iter().copied())
+                .chain(model.pages.iter().map(|page| page / PAGES_PER_CHUNK))
+                .fold(0u64, |shares, chunk| shares | 1 << (chunk >> dirty.share))
+        };
+
+        for (page, by_page) in before {
+            mark(&mut model, page, by_page);
+        }
+        prop_assert_eq!(dirty.marked(all(len)), shares_of(&model));
+
+        let shares = dirty.marked(range);
+        prop_assert_eq!(shares & !shares_of(&model), 0);
+        let was = model.clone();
+        let (numbers, _) = model.take(range);
+        let mut taken = Taken::new();
+        let mut kept = BTreeSet::new();
+
+        for share in set_bits(shares) {
+            prop_assert!(dirty.claim(share));
+            for index in dirty.words(share) {
+                let mut wanted = Dirty::within(index, range);
+
+                while dirty.take(index, wanted, &mut taken) {
+                    wanted &= !taken.mask();
+                    for chunk in taken.chunks() {
+                        if keep >> (chunk.number() % BITS) & 1 == 0 {
+                            continue;
+                        }
+                        dirty.give_back(&chunk);
+                        kept.insert(chunk.number());
+                    }
+                }
+            }
+        }
+        // The marks of those are there again; and all of them are still taken.
+        model.blocks.extend(was.blocks.intersection(&kept));
+        model.pages.extend(was.pages.iter().filter(|page| {
+            let chunk = **page / PAGES_PER_CHUNK;
+
+            kept.contains(&chunk) && !was.blocks.contains(&chunk)
+        }));
+        for (page, by_page) in meanwhile {
+            mark(&mut model, page, by_page);
+        }
+        prop_assert_eq!(parts(&dirty, all(len)), model.parts(all(len)));
+        prop_assert_eq!(parts(&dirty, range), model.parts(range));
+        set_bits(shares).for_each(|share| dirty.settle(share));
+        prop_assert_eq!(dirty.summary.load(), shares_of(&model));
+        prop_assert_eq!(dirty.marked(all(len)), shares_of(&model) | shares);
+        prop_assert_eq!(parts(&dirty, all(len)), model.parts(all(len)));
+        dirty.release(shares, failed);
+        model.taken.clear();
+        if failed {
+            model.blocks.extend(numbers);
+        }
+        prop_assert_eq!(parts(&dirty, all(len)), model.parts(all(len)));
+        prop_assert_eq!(dirty.marked(all(len)), shares_of(&model));
+        prop_assert_eq!(dirty.is_empty(), model.is_empty());
+    }
+}
+
 /// What is done to the marks.
 #[derive(Clone, Debug)]
 enum Step {
@@ -441,54 +696,92 @@ proptest! {
     }
 }
 
-/// All orders in which faults, stores and syncs can meet, for one chunk, step by step.
+/// All orders in which faults, stores and syncs can meet, for one chunk: each access to an atomic
+/// is a step. There are syncs of a page alone, which wait for nobody; sync(2), which does not even
+/// flush if nothing is marked; and flushes that fail.
 ///
-/// Each of two threads stores, by a fault if it has to, and syncs; thrice. What one of them stored before its
-/// sync began is durable when that returns, whatever the order.
-mod orders {
+/// What was stored before a sync began is durable when that returns without an error, whoever
+/// stored it.
+mod pages {
     use super::*;
     use core::result::Result;
+    use std::collections::{
+        hash_map::Entry,
+        HashMap,
+        VecDeque, //
+    };
 
-    /// What can be left out of the order.
+    /// What can be left out, or be done out of order.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
     enum Without {
         Nothing,
-        /// The share is marked before the chunk, and not looked at if the chunk is.
+        /// A fault marks the share first, and is content if it finds the page or the chunk marked.
         MarkingUpwards,
-        /// 2.
-        Waiting,
-        /// 4, or its place: before 3.
-        References,
-        /// A look at the shares that are claimed.
-        Claims,
-        /// The second look at the summary.
-        SecondLook,
-        /// The second look for marks, when that of the share was taken.
-        SettlingAgain,
+        /// The marks are taken, and the share is claimed then.
+        ClaimingFirst,
         /// Syncs of a share one after the other.
         Exclusion,
-        /// 1 comes after 3.
+        /// What is taken is noted before its marks go.
+        NotingFirst,
+        /// The marks are taken when nothing is mapped any more, not before.
         TakingFirst,
+        /// Waiting for the faults that there are.
+        Waiting,
+        /// Asking for references.
+        References,
+        /// Writing back when that was asked, not before.
+        WritingLast,
+        /// Marking again what is referenced.
+        GivingBack,
+        /// Keeping the mark of a share of which a chunk is marked.
+        Keeping,
+        /// A second look for marks, when that of the share was taken.
+        SettlingAgain,
+        /// The mark of the share stays until what was taken is written back.
+        SettlingLast,
+        /// Marking again what was taken, if the flush failed.
+        Failing,
+        /// And that before the share is let go of.
+        FailingFirst,
+        /// A look at what is claimed, and a second one at the marks of the shares.
+        Claims,
+        SummaryAgain,
+        /// For sync(2), a second look at what is claimed.
+        ClaimsAgain,
+        /// For a page, a look at what is taken, before its mark is looked at and behind it.
+        Taken,
+        TakenAgain,
+        /// For a page, a second look at the chunk's mark.
+        BlockAgain,
+        /// A last look whether a chunk is taken, that was not and is not marked by a large page.
+        TakenLast,
     }
 
-    /// What the second thread does.
-    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-    enum Kind {
-        /// The same.
-        Same,
-        /// It stores by a device, without a fault, as long as that has the page pinned.
-        Pins,
-        /// It stores nothing, and syncs another part of the share.
-        Elsewhere,
+    /// What a thread does. There are two pages, of one chunk.
+    #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+    enum Op {
+        /// Stores to a page, which is mapped by itself, or by a large page, if it has to be.
+        Page(usize),
+        Block(usize),
+        /// A device stores to the first page, as long as it has it pinned.
+        Device,
+        /// fsync(2) of all, of one page, and of another part of the share.
+        Sync,
+        SyncPage(usize),
+        SyncElsewhere,
+        /// sync(2).
+        SyncAll,
     }
 
-    /// The atomics of the marks, of one chunk.
+    /// The marks of the chunk, of its pages and of its share.
     #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
     struct Marks {
         summary: bool,
         claimed: bool,
         block: bool,
+        paged: bool,
         taken: bool,
+        pages: u8,
     }
 
     impl Marks {
@@ -496,13 +789,14 @@ mod orders {
             let word = dirty.word(0).unwrap();
 
             for (bits, set) in [
-                (&dirty.summary, self.summary),
-                (&dirty.claimed, self.claimed),
-                (&word.blocks, self.block),
-                (&word.taken, self.taken),
+                (&dirty.summary, u64::from(self.summary)),
+                (&dirty.claimed, u64::from(self.claimed)),
+                (&word.blocks, u64::from(self.block)),
+                (&word.paged, u64::from(self.paged)),
+                (&word.taken, u64::from(self.taken)),
+                (&dirty.pages[0], u64::from(self.pages)),
             ] {
-                bits.take(u64::MAX);
-                bits.set(u64::from(set));
+                bits.0.store(set, Ordering::Relaxed);
             }
         }
 
@@ -513,293 +807,807 @@ mod orders {
                 summary: dirty.summary.load() != 0,
                 claimed: dirty.claimed.load() != 0,
                 block: word.blocks.load() != 0,
+                paged: word.paged.load() != 0,
                 taken: word.taken.load() != 0,
+                pages: dirty.pages[0].load() as u8,
             }
         }
     }
 
-    /// Where a thread is.
-    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    /// What a thread does next.
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
     enum At {
-        Store,
+        #[default]
+        Start,
+        // A fault.
         Lock,
-        MarkBlock,
-        MarkShare,
         Insert,
         Unlock,
-        Summary,
-        Claimed(bool),
-        SummaryAgain(bool),
+        // A mark, of a fault or of a sync.
+        LoadPages,
+        SetPages,
+        LoadPaged,
+        SetPaged,
+        LoadBlock,
+        SetBlock,
+        LoadShare,
+        SetShare,
+        // A sync.
+        Empty(usize),
+        Marked(usize),
         Claim,
-        SetTaken,
+        TakePaged,
         TakeBlock,
+        NoteTaken,
+        ClearBlock,
+        ClearPaged,
+        ClearPages,
         Wait,
         Protect,
         References,
-        GiveBack,
         WriteBack,
-        Settle,
-        TakeShare,
-        SettleAgain,
-        Release,
+        SettleBlock(bool),
+        SettlePaged(bool),
+        ClearShare,
+        SetShareAgain,
+        Flush,
+        LoadTaken,
+        ClearTaken,
+        Unclaim,
+        // A sync of a page.
+        PartBlock,
+        PartPaged,
+        PartTaken,
+        PartBlockAgain,
+        PartTakenLast,
+        PartPagedAgain,
+        PartPages,
+        PartTakenAgain,
         End,
     }
 
-    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-    struct Thread {
-        at: At,
-        rounds: u8,
-        kind: Kind,
-        /// What has to be durable when its sync returns.
-        owed: u8,
-        took: bool,
-        pinned: bool,
+    /// What it marks for.
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+    enum For {
+        #[default]
+        Fault,
+        Reference,
+        Failure,
     }
 
-    #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+    struct Thread {
+        /// How many of its `Op`s are over.
+        over: usize,
+        at: At,
+        marks_for: For,
+        /// Whether it saw what it looks for.
+        seen: bool,
+        /// What it took, or saw.
+        block: bool,
+        paged: bool,
+        pages: u8,
+        claims: bool,
+        failed: bool,
+        /// What has to be durable when its sync returns.
+        owed: [u8; 2],
+    }
+
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
     struct World {
         marks: Marks,
+        /// Who has the lock of the chunk.
         locked: Option<usize>,
-        mapped: bool,
-        /// Whether a device has the page still.
+        /// What can be stored to: by a large page, and pages by themselves.
+        block: bool,
+        pages: u8,
+        /// Whether a device has the first page.
         pinned: bool,
-        /// Stores are counted.
-        stored: u8,
-        durable: u8,
-        threads: [Thread; 2],
+        /// So many flushes may fail.
+        fails: u8,
+        /// Stores are counted, for each page.
+        stored: [u8; 2],
+        written: [u8; 2],
+        durable: [u8; 2],
+        threads: [Thread; 3],
     }
 
+    struct Case {
+        threads: [&'static [Op]; 3],
+        /// The first page was stored to by this before, and is pinned.
+        pinned: Option<Op>,
+        /// So many flushes may fail.
+        fails: u8,
+    }
+
+    const NONE: Case = Case {
+        threads: [&[]; 3],
+        pinned: None,
+        fails: 0,
+    };
+
+    #[derive(Clone, Copy, Eq, PartialEq)]
+    enum Look {
+        Summary,
+        Claims,
+        SummaryAgain,
+        ClaimsAgain,
+    }
+
+    /// What `marked` looks at, and `is_empty`, in this order.
+    const MARKED: &[Look] = &[Look::Summary, Look::Claims, Look::SummaryAgain];
+    const EMPTY: &[Look] = &[
+        Look::Summary,
+        Look::Claims,
+        Look::SummaryAgain,
+        Look::ClaimsAgain,
+    ];
+
+    /// A mistake: what was stored is not durable.
+    struct Late;
+
     impl World {
-        /// The next step of a thread; `None` if it has to wait. What is broken if that is seen.
+        fn new(case: &Case) -> Self {
+            let block = matches!(case.pinned, Some(Op::Block(_)));
+            let paged = matches!(case.pinned, Some(Op::Page(_)));
+
+            Self {
+                marks: Marks {
+                    summary: block || paged,
+                    block,
+                    paged,
+                    pages: paged.into(),
+                    ..Marks::default()
+                },
+                block,
+                pages: paged.into(),
+                pinned: block || paged,
+                fails: case.fails,
+                ..Self::default()
+            }
+        }
+
+        fn look(dirty: &Dirty, what: Look, without: Without) -> bool {
+            match what {
+                Look::Claims => without != Without::Claims && dirty.claimed.load() != 0,
+                Look::Summary => dirty.summary.load() != 0,
+                Look::SummaryAgain => without != Without::SummaryAgain && dirty.summary.load() != 0,
+                Look::ClaimsAgain => without != Without::ClaimsAgain && dirty.claimed.load() != 0,
+            }
+        }
+
+        fn write_back(&mut self, pages: u8) {
+            for page in set_bits(pages.into()) {
+                self.written[page as usize] = self.stored[page as usize];
+            }
+        }
+
+        /// The next step of a thread: none if it has to wait, and both if a flush may fail.
         fn step(
             mut self,
             who: usize,
+            case: &Case,
             dirty: &Dirty,
             without: Without,
-        ) -> Option<Result<Self, Self>> {
+        ) -> Result<Vec<Self>, Late> {
+            let Some(op) = case.threads[who].get(self.threads[who].over).copied() else {
+                return Ok(Vec::new());
+            };
+            let before = self;
             let mut thread = self.threads[who];
             let word = dirty.word(0).unwrap();
+            let pages = &dirty.pages[0];
+            let upwards = thread.marks_for != For::Fault || without != Without::MarkingUpwards;
+            let is_by_page = match thread.marks_for {
+                For::Fault => matches!(op, Op::Page(_)),
+                For::Reference => !thread.block,
+                For::Failure => false,
+            };
+            let marks = match (thread.marks_for, op) {
+                (For::Fault, Op::Page(page)) => 1 << page,
+                _ => u64::from(thread.pages),
+            };
+            // What was taken of the pages.
+            let parts = match thread.block {
+                true => 3,
+                false => thread.pages,
+            };
+            let marked = match thread.marks_for {
+                For::Fault => At::Insert,
+                For::Reference if without == Without::WritingLast => At::SettleBlock(false),
+                For::Reference => At::WriteBack,
+                For::Failure if without == Without::FailingFirst => At::End,
+                For::Failure => At::ClearTaken,
+            };
 
             self.marks.to(dirty);
             thread.at = match thread.at {
-                At::Store => {
-                    let may_store = match thread.kind {
-                        Kind::Same => self.mapped,
-                        Kind::Pins => self.pinned,
-                        Kind::Elsewhere => false,
-                    };
-
-                    match thread.kind {
-                        _ if may_store => {
-                            self.stored += 1;
-                            thread.owed = self.stored;
-                            At::Summary
-                        }
-                        Kind::Same => At::Lock,
-                        Kind::Pins => At::End,
-                        Kind::Elsewhere => At::Summary,
+                At::Start => match op {
+                    Op::Page(page) | Op::Block(page)
+                        if self.block || self.pages >> page & 1 != 0 =>
+                    {
+                        self.stored[page] += 1;
+                        At::End
                     }
-                }
-                At::Lock if self.locked.is_some() => return None,
+                    Op::Page(_) | Op::Block(_) => At::Lock,
+                    Op::Device => {
+                        self.stored[0] += u8::from(self.pinned);
+                        At::End
+                    }
+                    Op::Sync => {
+                        thread.owed = self.stored;
+                        At::Marked(0)
+                    }
+                    Op::SyncPage(page) => {
+                        thread.owed[page] = self.stored[page];
+                        At::PartBlock
+                    }
+                    Op::SyncElsewhere => At::Marked(0),
+                    Op::SyncAll => {
+                        thread.owed = self.stored;
+                        At::Empty(0)
+                    }
+                },
+                // As a fault of fault.rs.
+                At::Lock if self.locked.is_some() => return Ok(Vec::new()),
                 At::Lock => {
                     self.locked = Some(who);
-                    match without {
-                        Without::MarkingUpwards if word.blocks.load() != 0 => At::Insert,
-                        Without::MarkingUpwards => At::MarkShare,
-                        _ => At::MarkBlock,
-                    }
-                }
-                At::MarkBlock => {
-                    word.blocks.set(1);
-                    match without {
-                        Without::MarkingUpwards => At::Insert,
-                        _ => At::MarkShare,
-                    }
-                }
-                At::MarkShare => {
-                    dirty.mark_share(word);
-                    match without {
-                        Without::MarkingUpwards => At::MarkBlock,
-                        _ => At::Insert,
+                    match is_by_page {
+                        true => At::LoadPages,
+                        false => At::LoadBlock,
                     }
                 }
                 At::Insert => {
-                    self.mapped = true;
+                    match op {
+                        Op::Page(page) => self.pages |= 1 << page,
+                        _ => self.block = true,
+                    }
                     At::Unlock
                 }
                 At::Unlock => {
                     self.locked = None;
-                    At::Store
+                    At::Start
                 }
-                At::Summary => At::Claimed(dirty.summary.load() != 0),
-                At::Claimed(found) => {
-                    let claimed = dirty.claimed.load() != 0 && without != Without::Claims;
-
-                    At::SummaryAgain(found || claimed)
+                // As `mark_some`.
+                At::LoadPages => match pages.load() & marks != marks {
+                    true if upwards => At::SetPages,
+                    true => At::LoadShare,
+                    false if upwards => At::LoadPaged,
+                    false => At::Insert,
+                },
+                At::SetPages => {
+                    pages.set(marks);
+                    At::LoadPaged
                 }
-                At::SummaryAgain(found) => {
-                    let again = dirty.summary.load() != 0 && without != Without::SecondLook;
-
-                    match found || again {
-                        true => At::Claim,
+                At::LoadPaged => match word.paged.load() & 1 == 0 {
+                    true => At::SetPaged,
+                    false if upwards => At::LoadShare,
+                    false => At::Insert,
+                },
+                At::SetPaged => {
+                    word.paged.set(1);
+                    match upwards {
+                        true => At::LoadShare,
+                        false => At::Insert,
+                    }
+                }
+                // As `mark_block`.
+                At::LoadBlock => match word.blocks.load() & 1 == 0 {
+                    true if upwards => At::SetBlock,
+                    false if !upwards => At::Insert,
+                    _ => At::LoadShare,
+                },
+                At::SetBlock => {
+                    word.blocks.set(1);
+                    match upwards {
+                        true => At::LoadShare,
+                        false => At::Insert,
+                    }
+                }
+                // As `mark_share`.
+                At::LoadShare => match dirty.summary.load() & word.share == 0 {
+                    true => At::SetShare,
+                    false if upwards => marked,
+                    false if is_by_page => At::SetPages,
+                    false => At::SetBlock,
+                },
+                At::SetShare => {
+                    dirty.summary.set(word.share);
+                    match upwards {
+                        true => marked,
+                        false if is_by_page => At::SetPages,
+                        false => At::SetBlock,
+                    }
+                }
+                // As `is_empty` and `marked`.
+                At::Empty(look) => {
+                    thread.seen |= Self::look(dirty, EMPTY[look], without);
+                    match thread.seen {
+                        true => {
+                            thread.seen = false;
+                            At::Marked(0)
+                        }
+                        false if look + 1 < EMPTY.len() => At::Empty(look + 1),
                         false => At::End,
                     }
                 }
-                At::Claim => match dirty.claim(0) || without == Without::Exclusion {
-                    true if without == Without::TakingFirst => At::Wait,
-                    true => At::SetTaken,
-                    false => return None,
-                },
-                At::SetTaken => {
-                    thread.took = word.blocks.load() != 0 && thread.kind != Kind::Elsewhere;
-                    match thread.took {
-                        true => {
-                            word.taken.set(1);
-                            At::TakeBlock
-                        }
-                        false => At::Settle,
+                At::Marked(look) => {
+                    thread.seen |= Self::look(dirty, MARKED[look], without);
+                    match thread.seen {
+                        true if without == Without::ClaimingFirst => At::TakePaged,
+                        true => At::Claim,
+                        false if look + 1 < MARKED.len() => At::Marked(look + 1),
+                        false => At::Flush,
                     }
                 }
-                At::TakeBlock => {
-                    word.blocks.take(1);
+                // As sync.rs: sync_shares.
+                At::Claim if !dirty.claim(0) && without != Without::Exclusion => {
+                    return Ok(Vec::new());
+                }
+                At::Claim => {
+                    thread.claims = true;
                     match without {
-                        Without::Waiting => At::Protect,
+                        Without::TakingFirst => At::Wait,
+                        Without::ClaimingFirst if thread.block || thread.paged => At::Wait,
+                        Without::ClaimingFirst => At::SettleBlock(false),
+                        _ => At::TakePaged,
+                    }
+                }
+                // As `take`.
+                At::TakePaged => {
+                    thread.paged = word.paged.load() & 1 != 0 && op != Op::SyncElsewhere;
+                    At::TakeBlock
+                }
+                At::TakeBlock => {
+                    thread.block = word.blocks.load() & 1 != 0 && op != Op::SyncElsewhere;
+                    match thread.paged || thread.block {
+                        true if without == Without::NotingFirst => At::ClearBlock,
+                        true => At::NoteTaken,
+                        false if without == Without::ClaimingFirst => At::Claim,
+                        false => At::SettleBlock(false),
+                    }
+                }
+                At::NoteTaken => {
+                    word.taken.set(1);
+                    match without {
+                        Without::NotingFirst => At::Wait,
+                        _ => At::ClearBlock,
+                    }
+                }
+                At::ClearBlock => {
+                    word.blocks.take(thread.block.into());
+                    At::ClearPaged
+                }
+                At::ClearPaged => {
+                    word.paged.take(thread.paged.into());
+                    At::ClearPages
+                }
+                At::ClearPages => {
+                    if thread.paged {
+                        thread.pages = pages.take(u64::MAX) as u8;
+                    }
+                    match without {
+                        Without::NotingFirst => At::NoteTaken,
+                        Without::ClaimingFirst => At::Claim,
                         Without::TakingFirst => At::References,
+                        Without::SettlingLast => At::SettleBlock(false),
+                        Without::Waiting => At::Protect,
                         _ => At::Wait,
                     }
                 }
-                At::Wait if self.locked.is_some() => return None,
+                // As sync.rs: sync_taken.
+                At::Wait if self.locked.is_some() => return Ok(Vec::new()),
                 At::Wait => At::Protect,
                 At::Protect => {
-                    self.mapped = false;
+                    match (thread.block, thread.paged) {
+                        // What is there is not known yet.
+                        _ if without == Without::TakingFirst => {
+                            (self.block, self.pages) = (false, 0);
+                        }
+                        (true, true) => (self.block, self.pages) = (false, 0),
+                        (true, false) => self.block = false,
+                        _ => self.pages &= !thread.pages,
+                    }
                     match without {
-                        Without::TakingFirst => At::SetTaken,
+                        Without::TakingFirst => At::TakePaged,
+                        Without::WritingLast => At::WriteBack,
                         _ => At::References,
                     }
                 }
                 At::References => {
-                    thread.pinned = self.pinned && without != Without::References;
-                    match thread.pinned {
-                        true => At::GiveBack,
-                        false => At::WriteBack,
+                    let is_pinned = self.pinned && without != Without::References;
+
+                    match without {
+                        Without::WritingLast if !is_pinned => At::SettleBlock(false),
+                        _ if !is_pinned || without == Without::GivingBack => At::WriteBack,
+                        _ => {
+                            thread.marks_for = For::Reference;
+                            match thread.block {
+                                true => At::SetBlock,
+                                false if thread.pages == 0 => At::WriteBack,
+                                false => At::LoadPages,
+                            }
+                        }
                     }
-                }
-                At::GiveBack => {
-                    dirty.mark_chunks(0, 1);
-                    At::WriteBack
                 }
                 At::WriteBack => {
-                    self.durable = self.stored;
-                    At::Settle
+                    self.write_back(parts);
+                    match without {
+                        Without::WritingLast => At::References,
+                        Without::SettlingLast => At::Flush,
+                        _ => At::SettleBlock(false),
+                    }
                 }
                 // As `settle`.
-                At::Settle if dirty.is_marked(0) => At::Release,
-                At::Settle => At::TakeShare,
-                At::TakeShare => {
+                At::SettleBlock(again) => {
+                    thread.seen = word.blocks.load() & 1 != 0;
+                    At::SettlePaged(again)
+                }
+                At::SettlePaged(again) => {
+                    thread.seen |= word.paged.load() & 1 != 0;
+
+                    let settled = match without {
+                        Without::SettlingLast if thread.block || thread.paged => At::Wait,
+                        _ => At::Flush,
+                    };
+                    match (again, thread.seen) {
+                        (false, true) if without != Without::Keeping => settled,
+                        (false, _) => At::ClearShare,
+                        (true, true) => At::SetShareAgain,
+                        (true, false) => settled,
+                    }
+                }
+                At::ClearShare => {
                     dirty.summary.take(1);
                     match without {
-                        Without::SettlingAgain => At::Release,
-                        _ => At::SettleAgain,
+                        Without::SettlingLast if thread.block || thread.paged => At::Wait,
+                        Without::SettlingAgain | Without::Keeping => At::Flush,
+                        _ => At::SettleBlock(true),
                     }
                 }
-                At::SettleAgain => {
-                    if dirty.is_marked(0) {
-                        dirty.summary.set(1);
+                At::SetShareAgain => {
+                    dirty.summary.set(1);
+                    match without {
+                        Without::SettlingLast if thread.block || thread.paged => At::Wait,
+                        _ => At::Flush,
                     }
-                    At::Release
                 }
-                At::Release => {
-                    dirty.release(1, false);
-                    At::End
+                At::Flush => {
+                    self.durable = self.written;
+                    match thread.claims {
+                        true if thread.failed => At::LoadTaken,
+                        true => At::ClearTaken,
+                        false => At::End,
+                    }
                 }
-                At::End => return None,
+                // As `release`.
+                At::LoadTaken => {
+                    thread.seen = word.taken.load() & 1 != 0;
+                    thread.marks_for = For::Failure;
+                    match without {
+                        Without::FailingFirst => At::ClearTaken,
+                        Without::Failing => At::ClearTaken,
+                        _ if thread.seen => At::SetBlock,
+                        _ => At::ClearTaken,
+                    }
+                }
+                At::ClearTaken => {
+                    word.taken.take(1);
+                    At::Unclaim
+                }
+                At::Unclaim => {
+                    dirty.claimed.take(1);
+                    match without {
+                        Without::FailingFirst if thread.failed && thread.seen => At::SetBlock,
+                        _ => At::End,
+                    }
+                }
+                // As `for_chunks`, of one page.
+                At::PartBlock => {
+                    thread.block |= word.blocks.load() & 1 != 0;
+                    At::PartPaged
+                }
+                At::PartPaged => {
+                    thread.paged |= word.paged.load() & 1 != 0;
+                    At::PartTaken
+                }
+                At::PartTaken => {
+                    thread.block |= without != Without::Taken && word.taken.load() & 1 != 0;
+                    At::PartBlockAgain
+                }
+                At::PartBlockAgain => {
+                    thread.block |= without != Without::BlockAgain && word.blocks.load() & 1 != 0;
+                    At::PartPagedAgain
+                }
+                At::PartPagedAgain => {
+                    thread.paged |= word.paged.load() & 1 != 0;
+                    At::PartTakenLast
+                }
+                At::PartTakenLast => {
+                    thread.block |= without != Without::TakenLast && word.taken.load() & 1 != 0;
+                    match (thread.block, thread.paged) {
+                        (true, _) => {
+                            self.write_back(part_of(op));
+                            At::Flush
+                        }
+                        (false, true) => At::PartPages,
+                        (false, false) => At::Flush,
+                    }
+                }
+                At::PartPages => {
+                    self.write_back(part_of(op) & pages.load() as u8);
+                    At::PartTakenAgain
+                }
+                At::PartTakenAgain => {
+                    if without != Without::TakenAgain && word.taken.load() & 1 != 0 {
+                        self.write_back(part_of(op));
+                    }
+                    At::Flush
+                }
+                At::End => {
+                    if (0..2).any(|page| self.durable[page] < thread.owed[page]) {
+                        return Err(Late);
+                    }
+                    thread = Thread {
+                        over: thread.over + 1,
+                        ..Thread::default()
+                    };
+                    At::Start
+                }
             };
-            self.marks = Marks::from(dirty);
-            let is_late = thread.at == At::End && self.durable < thread.owed;
 
-            if thread.at == At::End && thread.rounds > 0 {
-                thread.rounds -= 1;
-                thread.at = At::Store;
-            }
+            self.marks = Marks::from(dirty);
             self.threads[who] = thread;
-            Some(if is_late { Err(self) } else { Ok(self) })
+            let mut worlds = vec![self];
+
+            // That of who took marks: another one has nothing to say of what is lost.
+            if before.threads[who].at == At::Flush && thread.claims && before.fails > 0 {
+                let thread = Thread {
+                    at: At::LoadTaken,
+                    failed: true,
+                    ..thread
+                };
+
+                // What was written back since the last one has to be again. Nobody can help those
+                // who rely on it already.
+                self.durable = before.durable;
+                self.written = before.durable;
+                self.fails -= 1;
+                self.threads[who] = thread;
+                self.threads.iter_mut().for_each(|it| it.owed = [0; 2]);
+                worlds.push(self);
+            }
+            Ok(worlds)
         }
     }
 
-    /// Goes through all orders, and returns how many states there are, or one that must not be.
-    fn explore(kind: Kind, without: Without) -> Result<usize, World> {
+    /// The page of a sync of one.
+    fn part_of(op: Op) -> u8 {
+        match op {
+            Op::SyncPage(page) => 1 << page,
+            _ => 0,
+        }
+    }
+
+    /// Goes through all orders, and returns how many states there are, or the way to one that must
+    /// not be.
+    fn explore(case: &Case, without: Without) -> Result<usize, Vec<String>> {
         let dirty = Dirty::new(PMD_SIZE).unwrap();
-        let pins = kind == Kind::Pins;
-        let thread = |kind| Thread {
-            at: At::Store,
-            rounds: 2,
-            kind,
-            owed: 0,
-            took: false,
-            pinned: false,
-        };
-        let mut start = World {
-            marks: Marks::default(),
-            locked: None,
-            mapped: false,
-            pinned: pins,
-            stored: 0,
-            durable: 0,
-            threads: [thread(Kind::Same), thread(kind)],
-        };
+        let start = World::new(case);
+        let mut seen = HashMap::from([(start, None)]);
+        let mut rest = VecDeque::from([start]);
 
-        // It was pinned through a mapping.
-        start.marks.block = pins;
-        start.marks.summary = pins;
-        let mut seen = HashSet::from([start]);
-        let mut rest = vec![start];
+        while let Some(world) = rest.pop_front() {
+            let mut next = Vec::new();
 
-        while let Some(world) = rest.pop() {
-            let mut next: Vec<_> = (0..2)
-                .filter_map(|who| world.step(who, &dirty, without))
-                .collect();
-
+            for who in 0..world.threads.len() {
+                match world.step(who, case, &dirty, without) {
+                    Ok(worlds) => next.extend(worlds.into_iter().map(|next| (next, who))),
+                    Err(Late) => return Err(way(&seen, world, who)),
+                }
+            }
             // It may be unpinned at any time.
             if world.pinned {
-                next.push(Ok(World {
+                let unpinned = World {
                     pinned: false,
                     ..world
-                }));
-            }
-            for world in next {
-                let world = world?;
+                };
 
-                if seen.insert(world) {
-                    rest.push(world);
+                next.push((unpinned, world.threads.len()));
+            }
+            for (next, who) in next {
+                if let Entry::Vacant(entry) = seen.entry(next) {
+                    entry.insert(Some((world, who)));
+                    rest.push_back(next);
                 }
             }
         }
         Ok(seen.len())
     }
 
-    #[test]
-    fn no_store_is_missed() {
-        for kind in [Kind::Same, Kind::Pins, Kind::Elsewhere] {
-            let states = explore(kind, Without::Nothing).unwrap();
+    /// Which threads made which steps until a thread was late.
+    fn way(seen: &HashMap<World, Option<(World, usize)>>, last: World, who: usize) -> Vec<String> {
+        let mut steps = vec![format!("{who}: {:?}", last.threads[who].at)];
+        let mut world = last;
 
-            assert!(states > 1000, "{states}");
+        while let Some((before, who)) = seen[&world] {
+            steps.push(match before.threads.get(who) {
+                Some(thread) => format!("{who}: {:?}", thread.at),
+                None => String::from("unpinned"),
+            });
+            world = before;
+        }
+        steps.reverse();
+        steps
+    }
+
+    use Op::*;
+
+    /// Cases: the same page, two, a chunk, and both by turns.
+    const PAGE: Case = two(
+        &[Page(0), Sync, Page(0), Sync],
+        &[Page(0), Sync, Page(0), Sync],
+    );
+    const PAGES: Case = two(
+        &[Page(0), Sync, Page(0), Sync],
+        &[Page(1), Sync, Page(1), Sync],
+    );
+    const BLOCK: Case = two(
+        &[Block(0), Sync, Block(0), Sync],
+        &[Block(1), Sync, Block(0), Sync],
+    );
+    const BOTH: Case = two(
+        &[Page(0), Sync, Block(0), Sync],
+        &[Block(1), Sync, Page(1), Sync],
+    );
+
+    /// Another sync of the share, a third thread that faults, and one that syncs alone.
+    const ELSEWHERE: Case = two(
+        &[Page(0), Sync, Page(1), Sync],
+        &[SyncElsewhere, SyncElsewhere, Sync],
+    );
+    const FAULTS: Case = Case {
+        threads: [&[Page(0), Sync], &[Page(0), Sync], &[Page(0)]],
+        ..NONE
+    };
+    const SYNCS: Case = Case {
+        threads: [&[Block(0), Sync], &[Sync], &[Sync]],
+        ..NONE
+    };
+
+    /// sync(2).
+    const ALL: Case = two(
+        &[Page(0), SyncAll, Page(0), SyncAll],
+        &[Page(0), Sync, Page(1), Sync],
+    );
+
+    /// Syncs of a page.
+    const PART: Case = two(
+        &[Page(0), SyncPage(0), Page(0), SyncPage(0)],
+        &[Page(1), Sync, Page(1), Sync],
+    );
+    const PART_OF_BLOCK: Case = two(
+        &[Block(0), SyncPage(0), Page(0), SyncPage(0)],
+        &[Block(1), Sync, Page(1), Sync],
+    );
+
+    /// A device stores.
+    const PINNED: Case = Case {
+        pinned: Some(Page(0)),
+        ..two(&[Device, Sync, Device, Sync], &[Page(1), Sync, Sync])
+    };
+    const PINNED_BLOCK: Case = Case {
+        pinned: Some(Block(0)),
+        ..two(&[Device, Sync, Device, Sync], &[Block(1), Sync, Sync])
+    };
+    const PINNED_PART: Case = Case {
+        pinned: Some(Page(0)),
+        ..two(
+            &[Device, SyncPage(0), Device, SyncPage(0)],
+            &[Page(1), Sync, Sync],
+        )
+    };
+    const PINNED_ALL: Case = Case {
+        pinned: Some(Page(0)),
+        ..two(&[Device, SyncAll, Device, SyncAll], &[Page(1), Sync, Sync])
+    };
+
+    /// A flush fails.
+    const FAILS: Case = Case {
+        fails: 1,
+        ..two(&[Page(0), Sync, Sync], &[Page(1), Sync, Sync])
+    };
+    const FAILS_BLOCK: Case = Case {
+        fails: 1,
+        ..two(&[Block(0), Sync, Page(0), Sync], &[Block(1), Sync])
+    };
+    const FAILS_PART: Case = Case {
+        fails: 1,
+        ..two(&[Page(0), SyncPage(0), SyncPage(0)], &[Page(1), Sync])
+    };
+    const FAILS_AND_AGAIN: Case = Case {
+        fails: 1,
+        ..two(&[Block(0), SyncPage(0)], &[Sync, Sync])
+    };
+    const FAILS_PART_OF_BLOCK: Case = Case {
+        fails: 1,
+        ..two(&[Block(0), SyncPage(0), SyncPage(0)], &[Page(1), Sync])
+    };
+    const FAILS_ALL: Case = Case {
+        fails: 1,
+        ..two(&[Page(0), SyncAll, SyncAll], &[Page(1), Sync, Sync])
+    };
+
+    const fn two(first: &'static [Op], second: &'static [Op]) -> Case {
+        Case {
+            threads: [first, second, &[]],
+            ..NONE
         }
     }
 
-    /// And each part of the order is needed for that.
+    #[test]
+    fn no_store_is_missed() {
+        for (case, name) in [
+            (PAGE, "page"),
+            (PAGES, "pages"),
+            (BLOCK, "block"),
+            (BOTH, "both"),
+            (ELSEWHERE, "elsewhere"),
+            (FAULTS, "faults"),
+            (SYNCS, "syncs"),
+            (ALL, "all"),
+            (PART, "part"),
+            (PART_OF_BLOCK, "part of block"),
+            (PINNED, "pinned"),
+            (PINNED_BLOCK, "pinned block"),
+            (PINNED_PART, "pinned part"),
+            (PINNED_ALL, "pinned all"),
+            (FAILS, "fails"),
+            (FAILS_BLOCK, "fails block"),
+            (FAILS_PART, "fails part"),
+            (FAILS_PART_OF_BLOCK, "fails part of block"),
+            (FAILS_AND_AGAIN, "fails and again"),
+            (FAILS_ALL, "fails all"),
+        ] {
+            match explore(&case, Without::Nothing) {
+                Ok(states) => assert!(states > 1000, "{name}: {states}"),
+                Err(way) => panic!("{name}:\n{}", way.join("\n")),
+            }
+        }
+    }
+
+    /// And each part of it is needed for that.
     #[test]
     fn nothing_can_be_left_out() {
-        for (kind, without) in [
-            (Kind::Same, Without::MarkingUpwards),
-            (Kind::Same, Without::Waiting),
-            (Kind::Pins, Without::References),
-            (Kind::Same, Without::Claims),
-            (Kind::Same, Without::SecondLook),
-            (Kind::Same, Without::SettlingAgain),
-            (Kind::Same, Without::Exclusion),
-            (Kind::Same, Without::TakingFirst),
+        for (case, without) in [
+            (PAGE, Without::MarkingUpwards),
+            (BLOCK, Without::MarkingUpwards),
+            (PAGES, Without::ClaimingFirst),
+            (PAGES, Without::Exclusion),
+            (PART, Without::NotingFirst),
+            (PAGES, Without::TakingFirst),
+            (PAGE, Without::Waiting),
+            (BLOCK, Without::Waiting),
+            (PINNED, Without::References),
+            (PINNED, Without::WritingLast),
+            (PINNED_BLOCK, Without::WritingLast),
+            (PINNED, Without::GivingBack),
+            (ELSEWHERE, Without::Keeping),
+            (PAGES, Without::SettlingAgain),
+            (PAGES, Without::SettlingLast),
+            (FAILS, Without::Failing),
+            (FAILS_BLOCK, Without::FailingFirst),
+            (PAGE, Without::Claims),
+            (PINNED, Without::Claims),
+            (PAGE, Without::SummaryAgain),
+            (PINNED, Without::SummaryAgain),
+            (ALL, Without::ClaimsAgain),
+            (FAILS_AND_AGAIN, Without::Taken),
+            (PART, Without::TakenAgain),
+            (FAILS_PART, Without::BlockAgain),
+            (FAILS_AND_AGAIN, Without::TakenLast),
         ] {
-            assert!(explore(kind, without).is_err(), "{without:?}");
+            assert!(explore(&case, without).is_err(), "{without:?}");
         }
     }
 }
