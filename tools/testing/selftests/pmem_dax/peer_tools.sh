@@ -39,7 +39,7 @@ as_ours() {
 
 # without_ours: what only a disk of pmem_dax has.
 without_ours() {
-	grep -v 'ATTR{pmem_dax/[a-z]*}'
+	grep -v 'ATTR{pmem_dax/[a-z_]*}'
 }
 
 # numbers NODE: of the disk and its partitions.
@@ -111,7 +111,7 @@ compare() {
 		<(without_ours <<<"$ours" | differs_each_time) ||
 		fail "not as under nd_pmem, or a difference that is listed is none"
 	# Each is there, or it would not have to be listed.
-	expect 4 "$(grep -c 'ATTR{pmem_dax/' <<<"$ours")" "attributes of its own"
+	expect 5 "$(grep -c 'ATTR{pmem_dax/' <<<"$ours")" "attributes of its own"
 	expect "$2" "$(diff -U0 <(differs_each_time <<<"$theirs") <(differs_each_time <<<"$ours") |
 		grep -c '^-[^-]')" "lines that differ"
 }

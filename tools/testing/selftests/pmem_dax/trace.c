@@ -312,6 +312,9 @@ TEST_F(trace, write_back)
 	EXPECT_STREQ("pmem_write_back: disk=pmem0 start=0x200000 bytes=0x200000\n"
 		     "pmem_write_back: disk=pmem0 start=0x1200000 bytes=0x200000\n", told());
 	ASSERT_EQ(0, enable("pmem_write_back"));
+	EXPECT_EQ(0, fsync(self->fd));
+	EXPECT_STREQ("", told());
+	touch(map + SZ_2M);
 	EXPECT_EQ(0, msync(map + SZ_2M + SZ_4K, SZ_4K, MS_SYNC));
 	EXPECT_STREQ("pmem_write_back: disk=pmem0 start=0x201000 bytes=0x1000\n", told());
 	munmap(map, 64 * SZ_2M);
