@@ -631,8 +631,8 @@ TEST_F(flushes, sync)
 	EXPECT_SEEN("back 0+200000 flush flush", (sync(), 0));
 }
 
-/* flushed() - how often a region was flushed since watch(), without a mark in the trace */
-static int flushed(void)
+/* count_flushes() - how often a region was flushed since watch(), without a mark in the trace */
+static int count_flushes(void)
 {
 	FILE *trace = fopen(WATCH "trace", "re");
 	char line[512];
@@ -654,7 +654,7 @@ TEST_F(flushes, sysrq)
 	touch_chunks(self->map);
 	watch();
 	ASSERT_EQ(0, write_line("/proc/sysrq-trigger", "s"));
-	for (i = 0; i < 200 && flushed() < 2; i++)
+	for (i = 0; i < 200 && count_flushes() < 2; i++)
 		usleep(50000);
 	EXPECT_STREQ(TOUCHED " flush flush", seen());
 }
