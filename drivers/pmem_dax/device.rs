@@ -693,10 +693,11 @@ impl node::Operations for Device {
             files.last.take_if(|(id, _)| *id == node.id());
         }
         // As with a page cache, which goes with the last close of the node, its marks go with its last
-        // mapping, which had a file open.
+        // mapping, which had a file open. The next close of a disk whose partitions are mapped is that of
+        // a reader who has nothing to do with them (blkid of udev): it writes back nothing of theirs.
         let is_marked = || (node.bytes()).is_some_and(|bytes| self.dirty.marked(bytes) != 0);
 
-        if !self.mappings.any(node.partition())
+        if self.mappings.take_left(node.partition())
             && is_marked()
             && self.flush(node).is_err()
             && self.log.allows()

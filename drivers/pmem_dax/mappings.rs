@@ -4,6 +4,7 @@
 //! have to wait for.
 
 use core::sync::atomic::{
+    AtomicBool,
     AtomicU32,
     Ordering, //
 };
@@ -23,7 +24,9 @@ use kernel_ext::block::node::Claim;
 #[pin_data]
 pub(crate) struct Mappings {
     counts: [AtomicU32; 256],
-    // Of those, the ones that share a claim, which is at the same place of `claims`.
+    // Those whose last mapping went, and whose marks are to go with the close of its file.
+    left: [AtomicBool; 256],
+    // Of the mappings, those that share a claim, which is at the same place of `claims`.
     sharers: [AtomicU32; 256],
     // With the lock, mappings of a node are made the first and are the last. mmap_lock may be held when
     // it is taken, and open_mutex of the disk is taken after it.
@@ -36,6 +39,7 @@ impl Mappings {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             counts: [const { AtomicU32::new(0) }; 256],
+            left: [const { AtomicBool::new(false) }; 256],
             sharers: [const { AtomicU32::new(0) }; 256],
             claims <- new_mutex!([const { None }; 256], "pmem_dax claims"),
             writers: AtomicU32::new(0),
@@ -106,9 +110,20 @@ impl Mappings {
     }
 
     pub(crate) fn remove(&self, partition: u8) {
-        if let Some(count) = self.count(partition) {
-            count.fetch_sub(1, Ordering::AcqRel);
+        let place = usize::from(partition);
+
+        if let (Some(count), Some(left)) = (self.counts.get(place), self.left.get(place)) {
+            if count.fetch_sub(1, Ordering::AcqRel) == 1 {
+                left.store(true, Ordering::Release);
+            }
         }
+    }
+
+    /// Whether the last mapping of that partition went since this was asked.
+    pub(crate) fn take_left(&self, partition: u8) -> bool {
+        !self.any(partition)
+            && (self.left.get(usize::from(partition)))
+                .is_some_and(|left| left.swap(false, Ordering::AcqRel))
     }
 
     /// How many there are.
