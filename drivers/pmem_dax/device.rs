@@ -178,18 +178,24 @@ impl Device {
         self.dax.data().name.to_str().unwrap_or("?")
     }
 
-    /// Calls `f` with the file that mappings of `node` have. May sleep.
+    /// Maps `area` of `node` from a file that is not mapped right beside it. May sleep.
     ///
-    /// It is kept for further mappings until the node is closed. The one behind it is made for the
+    /// The file is kept for further mappings until the node is closed. The one behind it is made for the
     /// first mapping of the disk and kept until the last close: it keeps the module, which is not to
     /// be kept by a device that nobody uses.
-    pub(crate) fn with_file<R>(
+    pub(crate) fn map_file<T: kernel_ext::mm::mapping::Operations>(
         this: ArcBorrow<'_, Self>,
         node: Node<'_>,
-        f: impl FnOnce(&BackingFile) -> R,
-    ) -> Result<R> {
-        if let Some(file) = this.users.lock().file(node) {
-            return Ok(f(file));
+        area: Area<'_>,
+        page: PageOffset,
+    ) -> Result {
+        // Who has nothing of the node mapped has no neighbours.
+        let is_first = !this.mappings.any(node.partition());
+        let fits = |file: &&BackingFile| is_first || !area.touches(file);
+
+        if let Some(file) = this.users.lock().files_of(node).find(fits) {
+            area.set_file::<T>(file, page);
+            return Ok(());
         }
         // Made without the lock, as memory that the process is charged for may let it wait for long,
         // and closing a node must not. So others may have made the same meanwhile; `node`, which is
@@ -207,11 +213,10 @@ impl Device {
         let file = all.back(node)?;
         let mut users = this.users.lock();
 
-        if let Some(file) = users.file(node) {
-            return Ok(f(file));
-        }
+        area.set_file::<T>(&file, page);
         users.mappers.add(Process::current());
-        Ok(f(&users.files(all).last.insert((node.id(), file)).1))
+        users.files(all).keep(node, file);
+        Ok(())
     }
 
     /// The disk is about to be removed. Whoever wrote to its page cache and did not see that by
@@ -336,11 +341,13 @@ struct Users {
 }
 
 impl Users {
-    /// The file that mappings of `node` have, if it is the one that was mapped last.
-    fn file(&self, node: Node<'_>) -> Option<&BackingFile> {
-        let (id, file) = self.files.as_ref()?.last.as_ref()?;
+    /// The files that mappings of `node` have, of those that were made last.
+    fn files_of(&self, node: Node<'_>) -> impl Iterator<Item = &BackingFile> {
+        let node = node.id();
 
-        (*id == node.id()).then_some(file)
+        (self.files.iter().flat_map(|files| &files.last).flatten())
+            .filter(move |(id, _)| *id == node)
+            .map(|(_, file)| file)
     }
 
     /// The one behind all files.
@@ -350,15 +357,26 @@ impl Users {
 
     /// The files, with `all` behind them if there are none yet.
     fn files(&mut self, all: Arc<File<Device>>) -> &mut Files {
-        self.files.get_or_insert(Files { all, last: None })
+        self.files.get_or_insert(Files {
+            all,
+            last: [const { None }; 2],
+        })
     }
 }
 
 /// The files of the mappings of a disk.
 struct Files {
     all: Arc<File<Device>>,
-    // That of the node that was mapped last.
-    last: Option<(FileId, BackingFile)>,
+    // Those that were made last: two of a node that is mapped in one piece after the other.
+    last: [Option<(FileId, BackingFile)>; 2],
+}
+
+impl Files {
+    /// Keeps `file`, of mappings of `node`.
+    fn keep(&mut self, node: Node<'_>, file: BackingFile) {
+        self.last.rotate_right(1);
+        self.last[0] = Some((node.id(), file));
+    }
 }
 
 /// The processes that were the last to map a file which they had opened. The kernel does not know who pins a page, only that
@@ -689,8 +707,10 @@ impl node::Operations for Device {
 
     fn close(&self, node: Node<'_>) {
         if let Some(files) = &mut self.users.lock().files {
-            // It keeps the path of the node, and with it the mount.
-            files.last.take_if(|(id, _)| *id == node.id());
+            // They keep the path of the node, and with it the mount.
+            for last in &mut files.last {
+                last.take_if(|(id, _)| *id == node.id());
+            }
         }
         // As with a page cache, which goes with the last close of the node, its marks go with its last
         // mapping, which had a file open. The next close of a disk whose partitions are mapped is that of

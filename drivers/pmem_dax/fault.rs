@@ -186,6 +186,9 @@ fn map<const FS_DAX: bool>(
     if order == Order::Pud && order != device.dax.largest() {
         return refuse(device, fault, Refusal::Order);
     }
+    if order != Order::Pte && fault.is_watched() {
+        return refuse(device, fault, Refusal::Watched);
+    }
     // Before anything else is looked at, as `Device::refault` is to catch what is found now.
     let Some(table) = device.dax.enter_table(page) else {
         return refuse(device, fault, Refusal::Removed);

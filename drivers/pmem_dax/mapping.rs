@@ -214,7 +214,7 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
 pub(crate) fn map<const FS_DAX: bool>(
     device: ArcBorrow<'_, Device>,
     node: Node<'_>,
-    area: Area<'_>,
+    mut area: Area<'_>,
 ) -> Result {
     // Of a partition the size stays.
     if node.sectors() == Sector(0) || device.is_leaving() {
@@ -247,9 +247,12 @@ pub(crate) fn map<const FS_DAX: bool>(
 
         return Err(refuse(&device, why, EBUSY));
     }
-    Device::with_file(device, node, |file| {
-        area.set_file::<Mapping<FS_DAX>>(file, page)
-    })
+    // fs/dax.c cannot map what userfaultfd(2) watches, and fork(2) would copy entries of 1 GiB without
+    // counting them (mm/huge_memory.c: copy_huge_pud) where it does.
+    if FS_DAX || device.dax.largest() == Order::Pud {
+        area.keep_as_it_is();
+    }
+    Device::map_file::<Mapping<FS_DAX>>(device, node, area, page)
 }
 
 /// Tells why a mapping is not made.

@@ -134,6 +134,16 @@ pte_t *pmem_helper_pte_offset_kernel(pmd_t *pmd, unsigned long address)
 	return pte_offset_kernel(pmd, address);
 }
 
+spinlock_t *pmem_helper_pte_lockptr(struct mm_struct *mm, pmd_t *pmd)
+{
+	return pte_lockptr(mm, pmd);
+}
+
+void pmem_helper_pte_clear(struct mm_struct *mm, unsigned long address, pte_t *pte)
+{
+	pte_clear(mm, address, pte);
+}
+
 void pmem_helper_vma_start_write(struct vm_area_struct *vma)
 {
 	vma_start_write(vma);

@@ -55,6 +55,8 @@ void pmem_helper_mm_inc_nr_ptes(struct mm_struct *mm);
 bool pmem_helper_pud_none(pud_t pud);
 bool pmem_helper_pud_trans_huge(pud_t pud);
 pte_t *pmem_helper_pte_offset_kernel(pmd_t *pmd, unsigned long address);
+spinlock_t *pmem_helper_pte_lockptr(struct mm_struct *mm, pmd_t *pmd);
+void pmem_helper_pte_clear(struct mm_struct *mm, unsigned long address, pte_t *pte);
 void pmem_helper_vma_start_write(struct vm_area_struct *vma);
 
 /* linux/page-flags.h, mm/internal.h */

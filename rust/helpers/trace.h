@@ -17,6 +17,7 @@
 	EM(PMEM_REFUSED_READ_ONLY,	"read_only")		\
 	EM(PMEM_REFUSED_UNALIGNED,	"unaligned")		\
 	EM(PMEM_REFUSED_SPARSE,		"sparse")		\
+	EM(PMEM_REFUSED_WATCHED,	"watched")		\
 	EM(PMEM_REFUSED_POISON,		"poison")		\
 	EMe(PMEM_REFUSED_ENTRIES,	"entries")
 

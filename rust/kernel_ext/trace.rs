@@ -56,6 +56,8 @@ pub enum Refusal {
     Unaligned = bindings::pmem_fault_refusal_PMEM_REFUSED_UNALIGNED,
     /// What is stored to it is to be tracked by pages.
     Sparse = bindings::pmem_fault_refusal_PMEM_REFUSED_SPARSE,
+    /// userfaultfd(2) watches stores to the mapping, page by page.
+    Watched = bindings::pmem_fault_refusal_PMEM_REFUSED_WATCHED,
     /// Some of it is bad.
     Poison = bindings::pmem_fault_refusal_PMEM_REFUSED_POISON,
     /// fs/dax.c refused it, which has events of its own.

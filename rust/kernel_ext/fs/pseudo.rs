@@ -682,6 +682,10 @@ impl BackingFile {
         ..pin_init::zeroed()
     };
 
+    pub(crate) fn as_raw(&self) -> *mut bindings::file {
+        self.file.as_ptr()
+    }
+
     /// Takes another reference, for C.
     pub(crate) fn get(&self) -> *mut bindings::file {
         // SAFETY: By the type's invariants the file is valid.

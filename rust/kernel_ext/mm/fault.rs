@@ -211,6 +211,17 @@ impl<'a> Fault<'a> {
         self.vm_flags() & both == both
     }
 
+    /// Whether userfaultfd(2) watches stores to the mapping (UFFDIO_REGISTER_MODE_WP).
+    ///
+    /// For memory like this it is told of nothing, but it, and PAGEMAP_SCAN, ask afterwards which entries
+    /// are not protected any more (UFFD_FEATURE_WP_ASYNC). A large entry that [`insert`](Self::insert) makes
+    /// writable in place would stay protected for them, so there are to be none. To be registered takes the
+    /// lock of the VMA.
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        self.vm_flags() & (1 << bindings::VMA_UFFD_WP_BIT) != 0
+    }
+
     /// Whether somebody mapped the place with another order since the fault was taken. Then
     /// inserting would fail (a page under a 2 MiB entry is `-ENOMEM` to mm/memory.c: insert_page)
     /// or warn (mm/huge_memory.c: insert_pmd), but the access can just be tried again.
@@ -320,6 +331,11 @@ impl<'a> Fault<'a> {
     pub fn run(&self, most: usize) -> Option<Run> {
         const PRESENT: c_ulong = 1;
         let index = (self.address() >> PAGE_SHIFT) % Order::Pmd.pages();
+
+        // C would protect all of them if the page of the fault is (mm/memory.c: set_pte_range).
+        if self.is_watched() {
+            return None;
+        }
         let rcu = kernel::sync::rcu::read_lock();
         let mut pmd = self.pmd()?;
         // SAFETY: It only looks at the value.
@@ -379,8 +395,68 @@ impl<'a> Fault<'a> {
         })
     }
 
+    /// The same where userfaultfd(2) watches. A page that was protected when it was not there counts as
+    /// stored to from now on, as nothing that is exported maps a page and protects it.
+    ///
+    /// The page is not made writable, as C complains if it finds that it was protected meanwhile
+    /// (mm/memory.c: insert_page_into_pte_locked). A store does that next (wp_page_shared).
+    #[cold]
+    #[inline(never)]
+    fn insert_watched_page(&self, page: *mut bindings::page) -> Outcome {
+        self.clear_marker();
+        self.insert_plain_page(page, false)
+    }
+
+    /// Clears the entry of the page if it is the mark of userfaultfd(2) that the fault found there, and
+    /// nothing else.
+    ///
+    /// C: `pte_marker_clear` of mm/memory.c.
+    fn clear_marker(&self) {
+        let vmf = self.raw();
+        // SAFETY: Both members of the union are valid for all bits.
+        let marker = unsafe { vmf.__bindgen_anon_2.orig_pte.pte };
+
+        if vmf.flags & bindings::fault_flag_FAULT_FLAG_ORIG_PTE_VALID == 0 || marker == 0 {
+            return;
+        }
+        let _rcu = kernel::sync::rcu::read_lock();
+        let Some(mut pmd) = self.pmd() else {
+            return;
+        };
+        // SAFETY: It only looks at the value.
+        if unsafe { bindings::pmd_trans_huge(pmd) } {
+            return;
+        }
+        // SAFETY: By the type's invariants the VMA, and so its mm, is valid.
+        let mm = unsafe { (*vmf.__bindgen_anon_1.vma).vm_mm };
+        // SAFETY: The entry is that of a table, which is freed by RCU (mm/mmu_gather.c, with PT_RECLAIM).
+        let entry = unsafe { bindings::pte_offset_kernel(&mut pmd, self.address()) };
+        // SAFETY: As above.
+        let lock = unsafe { bindings::pte_lockptr(mm, &mut pmd) };
+
+        // SAFETY: As above.
+        unsafe { bindings::spin_lock(lock) };
+        // As mm/pgtable-generic.c: pte_offset_map_lock, it looks whether the table is still in its place.
+        //
+        // SAFETY: The entry is valid, and its lock is held.
+        if self.pmd().is_some_and(|now| now.pmd == pmd.pmd) && unsafe { (*entry).pte } == marker {
+            // SAFETY: As above. What is not present is in no TLB, and a mark counts as nothing.
+            unsafe { bindings::pte_clear(mm, self.address(), entry) };
+        }
+        // SAFETY: It was locked above.
+        unsafe { bindings::spin_unlock(lock) };
+    }
+
     #[inline(always)]
     fn insert_page(&self, page: *mut bindings::page, write: bool) -> Outcome {
+        if self.is_watched() {
+            return self.insert_watched_page(page);
+        }
+        self.insert_plain_page(page, write)
+    }
+
+    #[inline(always)]
+    fn insert_plain_page(&self, page: *mut bindings::page, write: bool) -> Outcome {
         let vmf = self.vmf.as_ptr();
 
         // There is a table, but MADV_DONTNEED may take it away at any moment. C then allocates another

@@ -118,12 +118,41 @@ impl<'a> Area<'a> {
         self.flag(bindings::VMA_SYNC_BIT)
     }
 
+    /// Whether a part of `file` is mapped right before the area or right behind it.
+    pub fn touches(&self, file: &BackingFile) -> bool {
+        let desc = self.raw();
+        let find = |address| {
+            // SAFETY: By the type's invariants mmap(2) is under way, which has the lock of its mm for writing.
+            let vma = NonNull::new(unsafe { bindings::find_vma(desc.mm, address) })?.as_ptr();
+            // SAFETY: As above, so the VMA is valid. By the pointer, as others count themselves in it.
+            let (vm, vm_file) =
+                unsafe { (&(*vma).__bindgen_anon_1.__bindgen_anon_1, (*vma).vm_file) };
+
+            (vm_file == file.as_raw()).then_some((vm.vm_start, vm.vm_end))
+        };
+
+        // It finds the first one that ends behind the address.
+        find(desc.start.wrapping_sub(1)).is_some_and(|(_, end)| end == desc.start)
+            || find(desc.end).is_some_and(|(start, _)| start == desc.end)
+    }
+
+    /// Lets the mapping keep its size, and the core do nothing with it that needs the operations of a file
+    /// of a file system.
+    ///
+    /// C: `VM_DONTEXPAND`, one of `VM_SPECIAL`.
+    pub fn keep_as_it_is(&mut self) {
+        // SAFETY: By the type's invariants.
+        let desc = unsafe { self.desc.as_mut() };
+
+        desc.vma_flags.__vma_flags[0] |= 1 << bindings::VMA_DONTEXPAND_BIT;
+    }
+
     /// Makes `file` the file of the mapping, which starts at its page `page`. When the mapping is in
     /// place, [`T::new`](Operations::new) is called for it, and faults go to what that returns.
     ///
-    /// The mapping cannot grow, so that the pages up to its end are those that were asked for now.
-    /// That also makes it unmergeable, on which mm/vma.c relies to drop the reference of a file that
-    /// was changed (call_mmap_prepare), and we to have `T::new` called for each (call_vma_mapped).
+    /// Nothing of the file may be mapped right [beside](Self::touches) it, as the core would make one mapping
+    /// of both: then it neither drops the reference of a file that was changed (mm/vma.c: __mmap_region), nor
+    /// is `T::new` called (mm/util.c: call_vma_mapped).
     pub fn set_file<T: Operations>(self, file: &BackingFile, page: PageOffset) {
         // SAFETY: By the type's invariants.
         let desc = unsafe { &mut *self.desc.as_ptr() };
@@ -132,8 +161,7 @@ impl<'a> Area<'a> {
         desc.pgoff = page.0;
         desc.vm_ops = &Vtable::<T>::OPERATIONS;
         desc.private_data = Private::<T>::Node(desc.file).into_raw();
-        desc.vma_flags.__vma_flags[0] |=
-            (1 << bindings::VMA_HUGEPAGE_BIT) | (1 << bindings::VMA_DONTEXPAND_BIT);
+        desc.vma_flags.__vma_flags[0] |= 1 << bindings::VMA_HUGEPAGE_BIT;
     }
 }
 

@@ -5,6 +5,8 @@
  */
 #include "pmem_dax.h"
 
+#include <linux/blkpg.h>
+
 FIXTURE(bounds) {
 	off_t size;
 	int fd;
@@ -157,14 +159,37 @@ TEST_F(bounds, largest_offset)
 	EXPECT_EQ(ENXIO, map_errno(self->fd, PROT_READ, MAP_SHARED, last));
 }
 
-TEST_F(bounds, mapping_does_not_grow)
+/* A mapping that grows ends where the node does, also if the disk goes on. */
+TEST_F(bounds, mapping_grows_to_the_end)
 {
-	char *map = map_shared(self->fd, SZ_4K, 0);
+	struct blkpg_partition part = { .start = SZ_2M, .length = SZ_2M + 3 * SZ_4K, .pno = 1 };
+	struct blkpg_ioctl_arg arg = {
+		.op = BLKPG_ADD_PARTITION,
+		.datalen = sizeof(part),
+		.data = &part,
+	};
+	char path[80];
+	char *map;
+	int fd;
 
+	ASSERT_EQ(0, ioctl(self->fd, BLKPG, &arg));
+	snprintf(path, sizeof(path), "%sp1", node);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	map = map_shared(fd, SZ_4K, 0);
 	ASSERT_NE(MAP_FAILED, map);
-	EXPECT_EQ(MAP_FAILED, mremap(map, SZ_4K, 2 * SZ_4K, MREMAP_MAYMOVE));
-	EXPECT_EQ(EFAULT, errno);
 	EXPECT_EQ(0, bus_code(map, true));
+	map = mremap(map, SZ_4K, 3 * SZ_2M, MREMAP_MAYMOVE);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(0, bus_code(map + part.length - 1, true));
+	EXPECT_EQ(BUS_ADRERR, bus_code(map + part.length, true));
+	EXPECT_EQ(BUS_ADRERR, bus_code(map + part.length, false));
+	EXPECT_EQ(BUS_ADRERR, bus_code(map + 2 * SZ_2M, false));
+	EXPECT_EQ(0, bus_code(map, true));
+	munmap(map, 3 * SZ_2M);
+	close(fd);
+	arg.op = BLKPG_DEL_PARTITION;
+	EXPECT_EQ(0, ioctl(self->fd, BLKPG, &arg));
 }
 
 TEST_F(bounds, reads_and_writes_end_there)

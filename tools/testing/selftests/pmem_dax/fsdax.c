@@ -288,6 +288,12 @@ static long map_again(size_t skew)
 }
 
 /* Of how it was mapped before it was closed nothing is left, not even small pages. */
+TEST_F(node, not_grown)
+{
+	EXPECT_TRUE(keeps_size(self->map, LENGTH));
+	EXPECT_EQ(0, bus_code(self->map, true));
+}
+
 TEST_F(node, small_pages_before)
 {
 	munmap(self->map, LENGTH);

@@ -236,6 +236,15 @@ TEST_F(gigantic, shrunk)
 	EXPECT_TRUE(marked(self->fd, self->offset, seed));
 }
 
+TEST_F(gigantic, not_grown)
+{
+	uint64_t seed = new_seed();
+
+	mark(self->block, seed);
+	EXPECT_TRUE(keeps_size(self->block, SZ_1G));
+	EXPECT_EQ(-1, differs(self->block, 64, seed, 0));
+}
+
 TEST_F(gigantic, forgotten)
 {
 	uint64_t seed = new_seed();

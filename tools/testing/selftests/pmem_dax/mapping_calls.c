@@ -367,11 +367,11 @@ ROW(madv_dontneed) { .call = advise, .arg = MADV_DONTNEED, .present = NONE };
 ROW(madv_dontneed_locked) { .call = advise, .arg = MADV_DONTNEED_LOCKED, .present = NONE };
 ROW(madv_free) { .call = advise, .arg = MADV_FREE, .error = EINVAL };
 ROW(madv_remove) { .call = advise, .arg = MADV_REMOVE, .error = ENODEV };
-ROW(madv_dofork) { .call = advise, .arg = MADV_DOFORK, .error = EINVAL };
+ROW(madv_dofork) { .call = advise, .arg = MADV_DOFORK, .present = SAME };
 ROW(madv_wipeonfork) { .call = advise, .arg = MADV_WIPEONFORK, .error = EINVAL };
 ROW(madv_keeponfork) { .call = advise, .arg = MADV_KEEPONFORK, .present = SAME };
 ROW(madv_dontdump) { .call = advise, .arg = MADV_DONTDUMP };
-ROW(madv_dodump) { .call = advise, .arg = MADV_DODUMP, .error = EINVAL };
+ROW(madv_dodump) { .call = advise, .arg = MADV_DODUMP, .present = SAME };
 ROW(madv_mergeable) { .call = advise, .arg = MADV_MERGEABLE, .present = SAME };
 ROW(madv_unmergeable) { .call = advise, .arg = MADV_UNMERGEABLE, .present = SAME };
 ROW(madv_hugepage) { .call = advise, .arg = MADV_HUGEPAGE, .present = SAME };
@@ -381,8 +381,32 @@ ROW(madv_cold) { .call = advise, .arg = MADV_COLD, .present = SAME };
 ROW(madv_pageout) { .call = advise, .arg = MADV_PAGEOUT, .present = SAME };
 ROW(madv_populate_read) { .call = advise, .arg = MADV_POPULATE_READ, .present = ALL };
 ROW(madv_populate_write) { .call = advise, .arg = MADV_POPULATE_WRITE, .present = ALL };
-ROW(madv_guard_install) { .call = advise, .arg = MADV_GUARD_INSTALL, .error = EINVAL };
-ROW(madv_guard_remove) { .call = advise, .arg = MADV_GUARD_REMOVE, .error = EINVAL };
+ROW(madv_guard_remove) { .call = advise, .arg = MADV_GUARD_REMOVE, .present = SAME };
+
+/* A guarded page is not to be touched, by nobody; what is around it is. */
+CALL(guard)
+{
+	char *start = self->map + row->from, *end = start + row->length;
+	int before = row->from ? 0 : -1, behind = end < self->map + LENGTH ? 0 : -1;
+
+	if (madvise(start, row->length, MADV_GUARD_INSTALL))
+		return errno;
+	EXPECT_EQ(SEGV_MAPERR, segv_code(start, false));
+	EXPECT_EQ(SEGV_MAPERR, segv_code(end - SZ_4K, true));
+	EXPECT_EQ(before, row->from ? segv_code(start - SZ_4K, true) : -1);
+	EXPECT_EQ(behind, end < self->map + LENGTH ? segv_code(end, true) : -1);
+	EXPECT_EQ(-1, pread(self->direct, start, SZ_4K, LENGTH));
+	EXPECT_EQ(EFAULT, errno);
+	/* What takes the pages away does not take the guard. */
+	EXPECT_EQ(0, fsync(self->fd));
+	EXPECT_EQ(0, madvise(self->map, LENGTH, MADV_DONTNEED));
+	EXPECT_EQ(SEGV_MAPERR, segv_code(start, true));
+	return madvise(start, row->length, MADV_GUARD_REMOVE) ? errno : 0;
+}
+
+ROW(madv_guard_page) { .call = guard, .from = MIDDLE, .length = SZ_4K };
+ROW(madv_guard_across) { .call = guard, .from = BORDER, .length = 3 * SZ_4K };
+ROW(madv_guard_all) { .call = guard, .present = NONE };
 
 CALL(advise_not_to_fork)
 {
@@ -496,20 +520,91 @@ ROW(mremap_shrink) { .call = remap, .size = SZ_2M };
 ROW(mremap_shrink_in_block) { .call = remap, .size = MIDDLE };
 ROW(mremap_shrink_part) { .call = remap, .from = SZ_4K, .length = SZ_2M, .size = SZ_4K };
 ROW(mremap_shrink_and_move) { .call = remap, .flags = MOVE, .size = MIDDLE };
-ROW(mremap_grow) { .call = remap, .length = SZ_2M, .size = LENGTH, .error = EFAULT };
-ROW(mremap_grow_page) { .call = remap, .size = MORE, .error = EFAULT };
-ROW(mremap_grow_or_move) { .call = remap, .flags = MREMAP_MAYMOVE, .size = MORE, .error = EFAULT };
-ROW(mremap_grow_and_move) { .call = remap, .flags = MOVE, .size = MORE, .error = EFAULT };
-ROW(mremap_dontunmap) { .call = remap, .flags = KEEP, .error = EINVAL };
-ROW(mremap_dontunmap_fixed) { .call = remap, .flags = KEEP | MOVE, .error = EINVAL };
+ROW(mremap_grow_over) { .call = remap, .length = SZ_2M, .size = LENGTH, .error = ENOMEM };
 
-/* A length of 0 asks for another mapping of the same. */
-CALL(duplicate)
+/* What it grows by is more of the device, at the place or where all of it fits. */
+CALL(grow)
 {
-	return mremap(self->map, 0, LENGTH, MREMAP_MAYMOVE) == MAP_FAILED ? errno : 0;
+	size_t length = row->length, i;
+	char *to = NULL, *result;
+
+	if (row->flags & MREMAP_FIXED) {
+		to = map_skewed(-1, LENGTH, 0, row->skew, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
+		ASSERT_NE(MAP_FAILED, to);
+	}
+	if (munmap(self->map + length, LENGTH - length))
+		return errno;
+	if (row->flags & MREMAP_MAYMOVE && !to) {
+		/* Here it cannot. */
+		EXPECT_EQ(self->map + length,
+			  mmap(self->map + length, SZ_4K, PROT_NONE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+	}
+	result = mremap(self->map, length, LENGTH, row->flags, to);
+	if (row->flags & MREMAP_MAYMOVE && !to)
+		munmap(self->map + length, SZ_4K);
+	if (result == MAP_FAILED)
+		return errno;
+	if (!(row->flags & MREMAP_MAYMOVE))
+		EXPECT_EQ(self->map, result);
+	if (to)
+		EXPECT_EQ(to, result);
+	moved(self, 0, LENGTH, result);
+	for (i = length / SZ_4K; i < PAGES; i++)
+		EXPECT_TRUE(stamped(self->at[i], self->seed, i));
+	return 0;
 }
 
-ROW(mremap_duplicate) { .call = duplicate, .error = EFAULT };
+ROW(mremap_grow) { .call = grow, .length = SZ_2M };
+ROW(mremap_grow_in_block) { .call = grow, .length = MIDDLE };
+ROW(mremap_grow_or_move) { .call = grow, .length = SZ_2M, .flags = MREMAP_MAYMOVE };
+ROW(mremap_grow_and_move) { .call = grow, .length = MIDDLE, .flags = MOVE };
+ROW(mremap_grow_askew) { .call = grow, .length = MIDDLE, .flags = MOVE, .skew = 3 * SZ_4K };
+
+/* Behind the end of the device there is nothing, as in any mapping. */
+CALL(grow_past_end)
+{
+	size_t device = size_of(self->fd);
+	char *result = mremap(self->map, LENGTH, device + SZ_2M, MREMAP_MAYMOVE), byte;
+
+	if (result == MAP_FAILED)
+		return errno;
+	EXPECT_EQ(1, pread(self->fd, &byte, 1, device - 1));
+	EXPECT_EQ(byte, load_byte(result + device - 1));
+	EXPECT_EQ(BUS_ADRERR, bus_code(result + device, false));
+	EXPECT_EQ(BUS_ADRERR, bus_code(result + device + SZ_2M - 1, true));
+	EXPECT_EQ(0, munmap(result + LENGTH, device + SZ_2M - LENGTH));
+	moved(self, 0, LENGTH, result);
+	return 0;
+}
+
+ROW(mremap_grow_past_end) { .call = grow_past_end };
+
+/* The old mapping stays, empty, and can be touched anew. */
+CALL(keep_and_map)
+{
+	char *to = NULL, *result;
+
+	if (row->flags & MREMAP_FIXED) {
+		to = map_skewed(-1, LENGTH, 0, row->skew, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS);
+		ASSERT_NE(MAP_FAILED, to);
+	}
+	result = mremap(self->map, row->arg, LENGTH, row->flags, to);
+	if (result == MAP_FAILED)
+		return errno;
+	if (row->arg)
+		EXPECT_EQ(0, present_bytes(self->map, LENGTH));
+	EXPECT_EQ(-1, wrong_page(self, self->seed));
+	EXPECT_EQ(LENGTH, present_bytes(self->map, LENGTH));
+	moved(self, 0, LENGTH, result);
+	EXPECT_EQ(-1, wrong_page(self, self->seed));
+	return munmap(self->map, LENGTH) ? errno : 0;
+}
+
+ROW(mremap_dontunmap) { .call = keep_and_map, .arg = LENGTH, .flags = KEEP };
+ROW(mremap_dontunmap_fixed) { .call = keep_and_map, .arg = LENGTH, .flags = KEEP | MOVE };
+/* A length of 0 asks for another mapping of the same. */
+ROW(mremap_duplicate) { .call = keep_and_map, .flags = MREMAP_MAYMOVE };
 
 /* What was one mapping, and was split, is moved in one call. */
 CALL(remap_of_parts)
@@ -654,6 +749,36 @@ ROW(map_noreserve) { .call = map_again, .flags = MAP_FIXED | MAP_NORESERVE, .pre
 ROW(map_growsdown) { .call = map_again, .flags = MAP_FIXED | MAP_GROWSDOWN, .error = EINVAL };
 ROW(map_hugetlb) { .call = map_again, .flags = MAP_FIXED | MAP_HUGETLB, .error = EINVAL };
 ROW(map_fixed_noreplace) { .call = map_again, .flags = MAP_FIXED_NOREPLACE, .error = EEXIST };
+
+/* Page by page, in any order. Each is a mapping of its own, and none is lost. */
+CALL(map_in_pieces)
+{
+	const int prot = PROT_READ | PROT_WRITE;
+	size_t i;
+
+	munmap(self->map, LENGTH);
+	for (i = 0; i < PAGES; i++) {
+		/* Forwards, backwards, or first those at even places. */
+		size_t page = row->arg == 0 ? i : row->arg == 1 ? PAGES - 1 - i :
+			      i < PAGES / 2 ? 2 * i : 2 * i - PAGES + 1;
+		char *at = self->map + page * SZ_4K;
+
+		if (mmap(at, SZ_4K, prot, MAP_SHARED | MAP_FIXED, self->fd, page * SZ_4K) != at)
+			return errno;
+	}
+	/* What would join them. */
+	if (mprotect(self->map, LENGTH, PROT_READ) || mprotect(self->map, LENGTH, prot))
+		return errno;
+	if (munmap(self->map + MIDDLE, SZ_4K))
+		return errno;
+	if (mremap(self->map + MIDDLE - SZ_4K, SZ_4K, 2 * SZ_4K, 0) == MAP_FAILED)
+		return errno;
+	return 0;
+}
+
+ROW(map_pages_forwards) { .call = map_in_pieces };
+ROW(map_pages_backwards) { .call = map_in_pieces, .arg = 1 };
+ROW(map_pages_between) { .call = map_in_pieces, .arg = 2 };
 
 /* An address that no process has. */
 CALL(map_too_high)
@@ -826,10 +951,89 @@ CALL(watch)
 
 #define WP	UFFDIO_REGISTER_MODE_WP
 #define ASYNC	UFFD_FEATURE_WP_ASYNC
+#define UNPOPULATED	UFFD_FEATURE_WP_UNPOPULATED
 
 ROW(userfaultfd_missing) { .call = watch, .arg = UFFDIO_REGISTER_MODE_MISSING, .error = EINVAL };
 ROW(userfaultfd_wp) { .call = watch, .arg = WP, .error = EINVAL };
-ROW(userfaultfd_wp_async) { .call = watch, .arg = WP, .flags = ASYNC, .error = EINVAL };
+
+/* written() - how much was stored to, as userfaultfd says */
+static long written(FIXTURE_DATA(mapping_calls) *self)
+{
+	return scan_bytes(self->map, LENGTH, PAGE_IS_WRITTEN);
+}
+
+/* protect_written() - let the kernel note what is stored to from now on, large pages as they are */
+static int protect_written(FIXTURE_DATA(mapping_calls) *self)
+{
+	struct page_region region;
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+		.start = (uintptr_t)self->map,
+		.end = (uintptr_t)self->map + LENGTH,
+		.vec = (uintptr_t)&region,
+		.vec_len = 1,
+		.category_mask = PAGE_IS_WRITTEN,
+		.return_mask = PAGE_IS_WRITTEN,
+	};
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC), n;
+
+	do {
+		n = ioctl(fd, PAGEMAP_SCAN, &arg);
+		arg.start = arg.walk_end;
+	} while (n >= 0 && arg.start < arg.end);
+	close(fd);
+	return n < 0 ? n : 0;
+}
+
+/* The kernel notes which pages are stored to: no store is missed, however the page comes to be there. */
+CALL(watch_stores)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = ASYNC | UNPOPULATED };
+	struct uffdio_range range = { (uintptr_t)self->map, LENGTH };
+	struct uffdio_register watch = { .range = range, .mode = WP };
+	struct uffdio_writeprotect protect = { range, UFFDIO_WRITEPROTECT_MODE_WP };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC), i;
+	uint64_t seed = new_seed();
+	bool by_scan;
+	long large;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_API, &api));
+	if (ioctl(fd, UFFDIO_REGISTER, &watch))
+		return errno;
+	for (i = 0; i < 3; i++) {
+		/* A scan protects what is there. */
+		by_scan = row->arg && present_bytes(self->map, LENGTH) == LENGTH;
+		ASSERT_EQ(0, by_scan ? protect_written(self) :
+				       ioctl(fd, UFFDIO_WRITEPROTECT, &protect));
+		EXPECT_EQ(0, written(self));
+		/* Of a large page all counts as stored to. */
+		large = huge_bytes(self->map, LENGTH);
+		/* By a sync pages go. */
+		if (i == 1)
+			EXPECT_EQ(0, fsync(self->fd));
+		if (i == 2)
+			EXPECT_EQ(0, madvise(self->map + SZ_2M, SZ_2M, MADV_DONTNEED));
+		stamp(self->map + MIDDLE, seed, MIDDLE / SZ_4K);
+		EXPECT_EQ(large ? SZ_2M : SZ_4K, written(self));
+		EXPECT_EQ(SZ_4K, scan_bytes(self->map + MIDDLE, SZ_4K, PAGE_IS_WRITTEN));
+		stamp(self->map + BORDER, seed, BORDER / SZ_4K);
+		stamp(self->map + BORDER + SZ_4K, seed, BORDER / SZ_4K + 1);
+		EXPECT_EQ(large ?: 3 * SZ_4K, written(self));
+		store_all(self, seed);
+		EXPECT_EQ(LENGTH, written(self));
+		self->seed = seed;
+		EXPECT_EQ(-1, wrong_on_media(self, seed, seed));
+	}
+	/* Nobody watches any more. */
+	ASSERT_EQ(0, ioctl(fd, UFFDIO_WRITEPROTECT, &protect));
+	close(fd);
+	return 0;
+}
+
+ROW(userfaultfd_wp_async) { .call = watch_stores };
+ROW(userfaultfd_wp_async_by_scan) { .call = watch_stores, .arg = true };
 ROW(userfaultfd_minor) { .call = watch, .arg = UFFDIO_REGISTER_MODE_MINOR, .error = EINVAL };
 ROW(userfaultfd_rwp) { .call = watch, .arg = UFFDIO_REGISTER_MODE_RWP, .error = EINVAL };
 

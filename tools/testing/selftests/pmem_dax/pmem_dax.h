@@ -683,6 +683,16 @@ static inline uint64_t namespace_start(const char *namespace)
 	return strtoull(line, NULL, 0);
 }
 
+/* keeps_size() - that a mapping neither grows nor is watched, and stays as it is */
+static inline bool keeps_size(char *map, size_t length)
+{
+	return mremap(map, length, length + SZ_4K, MREMAP_MAYMOVE) == MAP_FAILED &&
+	       errno == EFAULT &&
+	       mremap(map, length, length, MREMAP_MAYMOVE | MREMAP_DONTUNMAP) == MAP_FAILED &&
+	       errno == EINVAL &&
+	       madvise(map, SZ_4K, 102 /* MADV_GUARD_INSTALL */) && errno == EINVAL;
+}
+
 /* cached_pages() - the pages that the page cache has of a file; -1 if the kernel cannot tell */
 static inline long cached_pages(int fd)
 {
