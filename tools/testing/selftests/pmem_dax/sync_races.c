@@ -1,114 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Whatever goes on beside it, a sync writes back what was stored before it: threads store
- * to pages of their own and sync, and say in the trace of the kernel when they begin and
- * end. Between the two the CPU caches of that page must have been written back, by
- * whomever.
+ * What races with a sync where the memory is mapped by 2 MiB or 4 KiB.
  */
-#include <liburing.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <sys/syscall.h>
+#include <linux/userfaultfd.h>
 
-#include "flush_watch.h"
-
-#define LENGTH		(2 * SZ_2M)
-#define CHUNK		SZ_2M
-#define THREADS		4
-/* What is said in a round fits the trace. */
-#define TURNS		64
-#define SECONDS		2
-
-static struct {
-	int fd, marker;
-	atomic_bool stop;
-	/* Whether a page of a thread is pinned, and stored to by the kernel. */
-	bool pinned;
-	/* Whether only pages of 4K fit. */
-	bool small;
-	/* What each thread makes durable by msync(). */
-	bool msync;
-} race;
-
-struct thread {
-	pthread_t thread;
-	int index;
-	char *map;
-	long failed;
-};
-
-static void say(char what, const struct thread *thread, uint64_t place)
-{
-	char line[64];
-	int length = snprintf(line, sizeof(line), "%c t=%d place=0x%" PRIx64 "\n", what,
-			      thread->index, place);
-
-	if (write(race.marker, line, length) != length)
-		race.stop = true;
-}
-
-static char *map_race(int prot)
-{
-	return map_skewed(race.fd, LENGTH, 0, race.small ? SZ_4K : 0, prot, MAP_SHARED);
-}
-
-/* A page in each turn, some of them those of the last turns, next to those of the others. */
-static off_t place_in(const struct thread *thread, int turn)
-{
-	return CHUNK - 8 * SZ_4K * THREADS + (turn % 16) * THREADS * SZ_4K +
-	       thread->index * SZ_4K;
-}
-
-static int sync_turn(const struct thread *thread, int turn)
-{
-	if (!race.msync)
-		return turn % 2 ? fdatasync(race.fd) : fsync(race.fd);
-	return msync(thread->map, LENGTH, MS_SYNC);
-}
-
-static void *store_and_sync(void *data)
-{
-	struct thread *thread = data;
-	int turn;
-
-	for (turn = 0; turn < TURNS && !race.stop; turn++) {
-		off_t place = place_in(thread, turn);
-
-		say('b', thread, place);
-		touch(thread->map + place);
-		if (sync_turn(thread, turn))
-			thread->failed++;
-		say('e', thread, place);
-	}
-	return NULL;
-}
-
-/* As one that may be only read at first, and then is made one for stores. */
-static void *protect_and_store(void *data)
-{
-	struct thread *thread = data;
-	int turn;
-
-	for (turn = 0; turn < TURNS && !race.stop; turn++) {
-		off_t place = place_in(thread, turn);
-
-		thread->failed += !!mprotect(thread->map, LENGTH, PROT_READ);
-		load_byte(thread->map + place);
-		thread->failed += !!mprotect(thread->map, LENGTH, PROT_READ | PROT_WRITE |
-						(turn % 2 ? PROT_EXEC : 0));
-		say('b', thread, place);
-		touch(thread->map + place);
-		thread->failed += !!sync_turn(thread, turn);
-		say('e', thread, place);
-		/* Made read-only by that sync, and writable by this call. */
-		thread->failed += !!mprotect(thread->map, LENGTH, PROT_READ | PROT_WRITE |
-						(turn % 2 ? 0 : PROT_EXEC));
-		say('b', thread, place);
-		touch(thread->map + place);
-		thread->failed += !!sync_turn(thread, turn);
-		say('e', thread, place);
-	}
-	return NULL;
-}
+#include "sync_races.h"
 
 /* By the kernel, to a page that is pinned for each turn or for all of them. */
 static void *store_pinned(void *data)
@@ -124,7 +21,7 @@ static void *store_pinned(void *data)
 		thread->failed++;
 		return NULL;
 	}
-	for (turn = 0; turn < TURNS && !race.stop; turn++) {
+	for (turn = 0; turn < race.turns && !race.stop; turn++) {
 		bool pin = turn % 8 == 0;
 
 		if (pin)
@@ -148,187 +45,51 @@ static void *store_pinned(void *data)
 	return NULL;
 }
 
-/* missed() - how many pages were not written back in time, of a round that the trace has */
-static int missed(void)
-{
-	struct {
-		uint64_t place;
-		bool waits, found;
-	} stores[THREADS] = {};
-	int begun = 0, count = 0, i;
-	char line[512];
-	FILE *trace = fopen(WATCH "trace", "re");
-
-	while (trace && fgets(line, sizeof(line), trace)) {
-		const char *mark = strstr(line, "tracing_mark_write: ");
-		uint64_t start, size;
-
-		if (line[0] == '#')
-			continue;
-		if (mark) {
-			mark += strlen("tracing_mark_write: ");
-			i = field(mark, " t=");
-			if (i >= THREADS)
-				continue;
-			if (*mark == 'b') {
-				stores[i].place = field(mark, " place=");
-				stores[i].waits = true;
-				stores[i].found = false;
-				begun++;
-			} else if (stores[i].waits) {
-				stores[i].waits = false;
-				count += !stores[i].found;
-			}
-			continue;
-		}
-		if (!strstr(line, " back: "))
-			continue;
-		start = place_of(line);
-		size = field(line, " size=");
-		for (i = 0; i < THREADS; i++)
-			if (start <= stores[i].place && stores[i].place + SZ_4K <= start + size)
-				stores[i].found = true;
-	}
-	if (trace)
-		fclose(trace);
-	/* All that was said is there. */
-	return begun >= THREADS ? count : -1;
-}
-
-FIXTURE(sync_races) {
-	struct thread threads[THREADS];
-};
-
-FIXTURE_VARIANT(sync_races) {
-	bool small, msync;
-};
-
-FIXTURE_VARIANT_ADD(sync_races, huge) {};
-FIXTURE_VARIANT_ADD(sync_races, huge_msync) { .msync = true };
-FIXTURE_VARIANT_ADD(sync_races, small) { .small = true };
-FIXTURE_VARIANT_ADD(sync_races, small_msync) { .small = true, .msync = true };
-
-FIXTURE_SETUP(sync_races)
-{
-	watched.start = namespace_start("namespace0.0");
-	ASSERT_NE(0, watched.start);
-	watched.size = 512 * SZ_1M;
-	race.fd = open_node();
-	ASSERT_LE(0, race.fd);
-	race.marker = open(WATCH "trace_marker", O_WRONLY | O_CLOEXEC);
-	ASSERT_LE(0, race.marker);
-	race.small = variant->small;
-	race.msync = variant->msync;
-	race.stop = false;
-}
-
-FIXTURE_TEARDOWN(sync_races)
-{
-	close(race.marker);
-	close(race.fd);
-}
-
-/* Rounds, in which the first threads do one thing and the last ones another. */
-static void rounds(struct __test_metadata *_metadata, FIXTURE_DATA(sync_races) *self,
-		   void *(*first)(void *), void *(*last)(void *))
-{
-	time_t end = time(NULL) + SECONDS;
-	int i;
-
-	do {
-		watch();
-		for (i = 0; i < THREADS; i++) {
-			struct thread *thread = &self->threads[i];
-
-			*thread = (struct thread){ .index = i };
-			/* Of its own, so that each has entries of its own. */
-			thread->map = map_race(PROT_READ | PROT_WRITE);
-			ASSERT_NE(MAP_FAILED, thread->map);
-			ASSERT_EQ(0, pthread_create(&thread->thread, NULL,
-						    i < THREADS / 2 ? first : last, thread));
-		}
-		for (i = 0; i < THREADS; i++) {
-			pthread_join(self->threads[i].thread, NULL);
-			EXPECT_EQ(0, self->threads[i].failed);
-			munmap(self->threads[i].map, LENGTH);
-		}
-		EXPECT_EQ(0, missed());
-	} while (time(NULL) < end && __test_passed(_metadata));
-}
-
-TEST_F(sync_races, stores)
-{
-	rounds(_metadata, self, store_and_sync, store_and_sync);
-}
-
-TEST_F(sync_races, mprotect)
-{
-	rounds(_metadata, self, protect_and_store, store_and_sync);
-}
-
 TEST_F(sync_races, pins)
 {
 	rounds(_metadata, self, store_pinned, store_and_sync);
 }
 
-/* Who has the soft-dirty bits cleared write-protects entries, and that is taken back in place. */
-static void *forget_dirty(void *data)
+/* A mapping in which userfaultfd(2) notes stores has single pages, and protects them in place. */
+static void *watch_and_store(void *data)
 {
 	struct thread *thread = data;
-	int turn;
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_WP_ASYNC };
+	struct uffdio_range range = { (uintptr_t)thread->map, race.length };
+	struct uffdio_register watch = { .range = range, .mode = UFFDIO_REGISTER_MODE_WP };
+	struct uffdio_writeprotect protect = { range, UFFDIO_WRITEPROTECT_MODE_WP };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC), turn;
 
-	for (turn = 0; turn < TURNS && !race.stop; turn++) {
+	thread->failed += fd < 0 || ioctl(fd, UFFDIO_API, &api);
+	for (turn = 0; turn < race.turns && !race.stop; turn++) {
 		off_t place = place_in(thread, turn);
 
-		thread->failed += !!write_line("/proc/self/clear_refs", "4");
+		if (turn % 8 == 0)
+			thread->failed += !!ioctl(fd, UFFDIO_REGISTER, &watch);
+		thread->failed += !!ioctl(fd, UFFDIO_WRITEPROTECT, &protect);
+		if (turn % 3 == 0)
+			load_byte(thread->map + place);
 		say('b', thread, place);
 		touch(thread->map + place);
 		thread->failed += !!sync_turn(thread, turn);
 		say('e', thread, place);
+		/* Made writable by the end of that, if anything is. */
+		if (turn % 8 == 7)
+			thread->failed += !!ioctl(fd, UFFDIO_UNREGISTER, &range);
 	}
+	close(fd);
 	return NULL;
 }
 
-TEST_F(sync_races, clear_refs)
+TEST_F(sync_races, watched)
 {
-	rounds(_metadata, self, forget_dirty, store_and_sync);
-}
-
-/* Entries that go are still in TLBs for a moment. */
-static void *unmap_and_store(void *data)
-{
-	struct thread *thread = data;
-	int turn;
-
-	for (turn = 0; turn < TURNS && !race.stop; turn++) {
-		off_t place = place_in(thread, turn);
-
-		madvise(thread->map, LENGTH, MADV_DONTNEED);
-		say('b', thread, place);
-		touch(thread->map + place);
-		madvise(thread->map, LENGTH, MADV_DONTNEED);
-		thread->failed += !!sync_turn(thread, turn);
-		say('e', thread, place);
-	}
-	return NULL;
-}
-
-TEST_F(sync_races, unmap)
-{
-	rounds(_metadata, self, unmap_and_store, store_and_sync);
+	rounds(_metadata, self, watch_and_store, store_and_sync);
 }
 
 int main(int argc, char **argv)
 {
-	int status;
-
-	if (!getuid() && (watch_setup() || watch_enable(true) ||
-			  write_line(WATCH "buffer_size_kb", "4096"))) {
-		perror("sync_races: kprobe_events");
-		watch_teardown();
-		return 1;
-	}
-	status = pmem_dax_main(argc, argv, "namespace0.0");
-	watch_teardown();
-	return status;
+	race.namespace = "namespace0.0";
+	race.length = 2 * SZ_2M;
+	race.turns = 64;
+	return sync_races_main(argc, argv, NULL, "namespace0.0");
 }
