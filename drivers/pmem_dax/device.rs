@@ -204,7 +204,7 @@ impl Device {
         let all = match known {
             Some(all) => all,
             None => {
-                let all = File::new(this.dax.inode(), &this.dax.data().name, this.into())?;
+                let all = File::new(this.dax.file_inode(), &this.dax.data().name, this.into())?;
                 let all = Arc::new(all, GFP_KERNEL)?;
 
                 this.users.lock().files(all).all.clone()
@@ -327,7 +327,7 @@ impl Device {
         // A fault that looked before what changed did is over then, or has its page in the table.
         self.dax.wait_for_faults();
         if let Some(all) = self.dax.data().geometry.all() {
-            self.dax.inode().unmap(all, false);
+            self.dax.unmap(all);
         }
     }
 }

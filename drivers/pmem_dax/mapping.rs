@@ -194,7 +194,7 @@ impl<const FS_DAX: bool> mapping::Operations for Mapping<FS_DAX> {
     }
 
     fn unmap(&self, range: ByteRange) {
-        self.device.dax.inode().unmap(range, false);
+        self.device.dax.unmap(range);
     }
 }
 

@@ -12,7 +12,10 @@
 //!    (mm/memory.c: wp_page_shared); TLBs are flushed with that;
 //! 4. *asks for references* that are not of mappings, and marks again what has one: who pins a page
 //!    stores to it without a fault, and munmap(2), which clears an entry first and flushes TLBs
-//!    later, has one until then;
+//!    later, has one until then. Not so for a dirty entry of a single page, which has all its counts up
+//!    to the flush. That comes under the lock of the page table, which step 3 takes, too; or if the
+//!    table is gone by then (PT_RECLAIM), step 3 finds that another flush is due, and flushes all
+//!    (mm/mmu_gather.c: tlb_finish_mmu). So single pages have to be removed, not protected;
 //! 5. *writes back*, and flushes the region. If that fails, all is marked again.
 //!
 //! What is stored between 3 and 5 has marked the page again, so the next sync finds it. A sync of the
@@ -20,6 +23,7 @@
 //! it was called for is durable. What is a part of a chunk alone is written back, and stays marked.
 
 use crate::{
+    claim::Mode,
     device::Device,
     dirty::{
         set_bits,
@@ -242,13 +246,21 @@ impl Device {
     fn sync_taken(&self, alive: &Alive<'_, Media>, taken: &Taken, account: Account) {
         self.dax
             .wait_for_faults_at(taken.chunks().map(|chunk| chunk.page()));
-        taken.chunks().for_each(|chunk| self.protect(&chunk));
-        for chunk in taken.chunks() {
-            let Some(range) = chunk.range() else {
-                continue;
-            };
+        let mut gigantic = None;
+        let mut pinned = 0u64;
 
-            if alive.is_referenced(range) {
+        for (i, chunk) in taken.chunks().enumerate() {
+            // It stays marked, and who pins a lot of memory has no use of a fault for each of it. What file
+            // systems may map has references of mappings that cannot be told.
+            if self.mode == Mode::Generic && self.is_referenced(alive, &chunk) {
+                pinned |= 1 << i;
+            } else {
+                self.protect(&chunk, &mut gigantic);
+            }
+        }
+        for (i, chunk) in taken.chunks().enumerate() {
+            // Of what is protected it is asked now: see above.
+            if pinned >> i & 1 != 0 || self.is_referenced(alive, &chunk) {
                 self.dirty.give_back(&chunk);
             } else if account == Account::User && self.dax.gigantic(chunk.page()).is_none() {
                 self.dirty.decide(&chunk);
@@ -260,14 +272,37 @@ impl Device {
         }
     }
 
-    /// Lets nobody store to what was taken of a chunk without a fault.
-    fn protect(&self, chunk: &Chunk<'_>) {
-        match (chunk, self.dax.gigantic(chunk.page())) {
-            // C cannot protect such an entry (mm/page_vma_mapped.c: page_vma_mapped_walk).
-            (_, Some(folio)) => self.dax.inode().unmap(folio, false),
-            (Chunk::Block(_), None) if self.dax.write_protect(chunk.page()) => (),
-            _ => chunk.for_each_part(|part| self.dax.inode().unmap(part, false)),
+    /// Whether what was taken of a chunk may be stored to without a mapping.
+    fn is_referenced(&self, alive: &Alive<'_, Media>, chunk: &Chunk<'_>) -> bool {
+        match (self.mode, chunk.range()) {
+            (Mode::Generic, Some(range)) => alive.is_referenced(range),
+            _ => {
+                let mut any = false;
+
+                chunk.for_each_part(|part| any |= alive.is_referenced(part));
+                any
+            }
         }
+    }
+
+    /// Lets nobody store to what was taken of a chunk without a fault. `gigantic` is the folio of 1 GiB that
+    /// was removed last.
+    fn protect(&self, chunk: &Chunk<'_>, gigantic: &mut Option<ByteRange>) {
+        if let Chunk::Block(_) | Chunk::Pages(_, true, _) = chunk {
+            if let Some(folio) = self.dax.gigantic(chunk.page()) {
+                // C cannot protect such an entry (mm/page_vma_mapped.c: page_vma_mapped_walk).
+                if gigantic.replace(folio) != Some(folio) {
+                    self.dax.unmap(folio);
+                }
+                return;
+            }
+            // Also if there are pages beside: it waits for who moves the entry, as to remove it does not
+            // (mm/huge_memory.c: move_huge_pmd, mm/memory.c: zap_pmd_range).
+            if self.dax.write_protect(chunk.page()) && matches!(chunk, Chunk::Block(_)) {
+                return;
+            }
+        }
+        chunk.for_each_part(|part| self.dax.unmap(part));
     }
 
     /// Writes back what is marked of `range`, and leaves it marked.

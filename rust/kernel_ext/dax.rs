@@ -396,8 +396,44 @@ impl<T: Operations> Device<T> {
     }
 
     /// The inode whose mapping has all mappings of the device.
-    pub fn inode(&self) -> &Inode {
+    pub(crate) fn inode(&self) -> &Inode {
         self.pages.inode()
+    }
+
+    /// The same, for a file that is to be made of it.
+    pub fn file_inode(&self) -> &Inode {
+        self.pages.inode()
+    }
+
+    /// Removes `range` from all page tables, of all mappings. What is inserted meanwhile may stay. May sleep.
+    ///
+    /// C: `unmap_mapping_range`
+    pub fn unmap(&self, range: ByteRange) {
+        if self.largest() != Order::Pud {
+            return self.inode().unmap(range, false);
+        }
+        // C looks at an entry of 1 GiB twice, and takes one that came in between for a broken one: it is
+        // cleared, but not its counts nor the TLB (mm/memory.c: zap_pud_range). So none may come.
+        let mut rest = range.before(self.pages.len());
+
+        while !rest.is_empty() {
+            let page = PageOffset((rest.start() >> PAGE_SHIFT) as usize);
+            let next = (self.gigantic_block(page) + 1) * Order::Pud.pages() - self.pages.first().0;
+            let Some(end) = PageOffset(next).to_bytes() else {
+                return;
+            };
+            let table = self.table_lock(page).lock();
+
+            self.inode().unmap(rest.before(end), false);
+            drop(table);
+            rest = rest.from(end);
+        }
+    }
+
+    /// The number of the aligned GiB of memory that has a page.
+    #[inline]
+    fn gigantic_block(&self, page: PageOffset) -> usize {
+        (self.pages.first().0 + page.0) / Order::Pud.pages()
     }
 
     /// Has the memory stay until [`detach`](Self::detach) because of the bios of `disk`.
@@ -529,7 +565,7 @@ impl<T: Operations> Device<T> {
     #[inline]
     fn table_lock(&self, page: PageOffset) -> &TableLock {
         let block = match self.largest() {
-            Order::Pud => (self.pages.first().0 + page.0) / Order::Pud.pages(),
+            Order::Pud => self.gigantic_block(page),
             Order::Pmd | Order::Pte => page.0 / Order::Pmd.pages(),
         };
         // As include/linux/hash.h: hash_64, so that threads which are at the same place, each of a
@@ -828,7 +864,7 @@ impl<T: Operations> Device<T> {
         device.wait_for_faults();
         // Who touches it faults again, and is told then with the address. The generic handler would
         // find only those who map the head of the folio.
-        device.inode().unmap(range, false);
+        device.unmap(range);
         if taken.is_ok() {
             for i in 0..pages {
                 memory_failure::kill_procs(device.inode(), PageOffset(page + i));

@@ -574,16 +574,16 @@ impl PageMap {
         None
     }
 
-    /// Whether the folio of a page of `range` has a reference that is not of a mapping. Looks at each folio.
+    /// Whether a folio that has a page of `range` has a reference that is not of a mapping. Of memory of our
+    /// own, `range` is in one folio. Looks at each.
     pub(crate) fn is_referenced(&self, range: ByteRange) -> bool {
         let range = range.before(self.len());
         let first = self.first.0 + (range.start() >> PAGE_SHIFT) as usize;
         let end = self.first.0 + range.end().div_ceil(PAGE_SIZE) as usize;
 
         match self.page_type {
-            // One folio has all of it, or more.
             PageType::Generic => !Self::is_only_mapped(Pfn(first), 1),
-            PageType::FsDax => (first..end)
+            PageType::FsDax => (self.head_of(first)..end)
                 .map(Pfn)
                 .any(|pfn| self.is_head(pfn) && !Self::is_only_mapped(pfn, 0)),
         }
@@ -645,6 +645,15 @@ impl PageMap {
         let outer = Pfn(pfn.0 & !(Order::Pud.pages() - 1));
 
         self.largest == Order::Pud && self.has_block(outer, Order::Pud)
+    }
+
+    /// The first page of the folio that has a page of memory that file systems may map, which is of 2 MiB
+    /// at most.
+    fn head_of(&self, pfn: usize) -> usize {
+        match self.is_large(PageOffset(pfn - self.first.0)) {
+            true => pfn & !(Order::Pmd.pages() - 1),
+            false => pfn,
+        }
     }
 
     /// Whether a page is the first one of its folio.

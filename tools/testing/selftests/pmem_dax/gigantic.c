@@ -5,6 +5,8 @@
  * counted in must come down again too: otherwise the module could not be unloaded
  * in the end.
  */
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/uio.h>
 
 #include "pmem_dax.h"
@@ -243,6 +245,40 @@ TEST_F(gigantic, not_grown)
 	mark(self->block, seed);
 	EXPECT_TRUE(keeps_size(self->block, SZ_1G));
 	EXPECT_EQ(-1, differs(self->block, 64, seed, 0));
+}
+
+static atomic_bool stop;
+
+/* go_on_storing() - until told to end */
+static void *go_on_storing(void *data)
+{
+	while (!stop)
+		touch(data);
+	return NULL;
+}
+
+/*
+ * An entry of 1 GiB that comes while all are being removed: the core takes it for a broken one, and
+ * forgets that it was counted (mm/memory.c: zap_pud_range).
+ */
+TEST_F(gigantic, removed_beside_faults)
+{
+	time_t end = time(NULL) + 5;
+	pthread_t threads[2];
+	int i;
+
+	stop = false;
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, go_on_storing,
+					    self->block + i * SZ_64M));
+	do {
+		ASSERT_EQ(0, fsync(self->fd));
+		/* This removes all, too. */
+		ASSERT_EQ(0, ioctl(self->fd, BLKROSET, &(int){ 0 }));
+	} while (time(NULL) < end);
+	stop = true;
+	for (i = 0; i < ARRAY_SIZE(threads); i++)
+		pthread_join(threads[i], NULL);
 }
 
 TEST_F(gigantic, forgotten)
