@@ -128,6 +128,8 @@ pub(crate) struct Dirty {
     summary: Bits,
     // Shares that a sync works on.
     claimed: Bits,
+    // How often one let go of some.
+    released: AtomicU64,
     // A share has two to the power of this chunks, and no less than a word.
     share: u32,
     chunks: KVVec<Chunks>,
@@ -284,6 +286,7 @@ impl Dirty {
         Ok(Self {
             summary: Bits::new(),
             claimed: Bits::new(),
+            released: AtomicU64::new(0),
             share,
             chunks: vector(words, |index| Chunks::new(share_of(index)))?,
             pages: vector(chunks * WORDS_PER_CHUNK as u64, |_| Bits::new())?,
@@ -413,9 +416,18 @@ impl Dirty {
 
     /// Whether there is no mark at all, and no sync at work.
     pub(crate) fn is_empty(&self) -> bool {
-        // As in `marked`. And who is told so does not even flush, so a sync may not have taken the mark of a
-        // share and not have flushed.
-        self.summary.load() | self.claimed.load() | self.summary.load() | self.claimed.load() == 0
+        loop {
+            let released = self.released.load(Ordering::SeqCst);
+
+            // In this order: a share without its mark is claimed by the sync that took that. And who is told
+            // so does not even flush, so that one may not have let go of it since and have failed.
+            if self.summary.load() | self.claimed.load() != 0 {
+                return false;
+            }
+            if self.released.load(Ordering::SeqCst) == released {
+                return true;
+            }
+        }
     }
 
     /// Claims a share, unless it is claimed. Its marks are taken by its claimer alone.
@@ -442,6 +454,7 @@ impl Dirty {
             }
             word.taken.take(taken);
         }
+        self.released.fetch_add(1, Ordering::SeqCst);
         self.claimed.0.fetch_and(!shares, Ordering::SeqCst);
     }
 

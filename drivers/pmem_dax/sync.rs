@@ -20,7 +20,8 @@
 //!
 //! What is stored between 3 and 5 has marked the page again, so the next sync finds it. A sync of the
 //! same part of the device waits for the one that is there ([`Claim`]), so none returns before what
-//! it was called for is durable. What is a part of a chunk alone is written back, and stays marked.
+//! it was called for is durable. What is a part of a chunk alone is written back, whoever took its
+//! marks, and stays marked.
 
 use crate::{
     claim::Mode,
@@ -33,6 +34,10 @@ use crate::{
     },
     geometry::PMD_SIZE,
     poison::Media, //
+};
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering, //
 };
 use kernel::{
     new_condvar, new_mutex,
@@ -65,13 +70,46 @@ pub(crate) enum Account {
     System,
 }
 
+/// There are no more.
+const SHARES: usize = u64::BITS as usize;
+
+/// Syncs that wait for a share, by numbers.
+#[derive(Clone, Copy, Default)]
+struct Queue {
+    // Of who comes next, and of whose turn it is.
+    last: u32,
+    first: u32,
+}
+
+impl Queue {
+    fn come(&mut self) -> u32 {
+        let number = self.last;
+
+        self.last = number.wrapping_add(1);
+        number
+    }
+
+    fn is_next(&self, number: u32) -> bool {
+        self.first == number
+    }
+
+    /// The first one goes. Returns whether nobody is left.
+    fn go(&mut self) -> bool {
+        self.first = self.first.wrapping_add(1);
+        self.first == self.last
+    }
+}
+
 /// Where syncs wait for one another.
 #[pin_data]
 pub(crate) struct Waiting {
+    // Those for each share.
     #[pin]
-    lock: Mutex<()>,
+    queues: Mutex<[Queue; SHARES]>,
     #[pin]
     released: CondVar,
+    // The shares that some wait for.
+    wanted: AtomicU64,
     // When there were none.
     since: Instant<Monotonic>,
 }
@@ -79,8 +117,9 @@ pub(crate) struct Waiting {
 impl Waiting {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            lock <- new_mutex!((), "pmem_dax syncs"),
+            queues <- new_mutex!([Queue::default(); SHARES], "pmem_dax syncs"),
             released <- new_condvar!("pmem_dax syncs"),
+            wanted: AtomicU64::new(0),
             since: Instant::now(),
         })
     }
@@ -95,26 +134,34 @@ struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    /// Claims `shares`, one after the other in their order, so that nobody waits for who waits for him.
-    /// May sleep.
-    fn new(device: &'a Device, shares: u64) -> Self {
-        let dirty = &device.dirty;
-
-        for share in set_bits(shares) {
-            if dirty.claim(share) {
-                continue;
-            }
-            let mut guard = device.syncs.lock.lock();
-
-            while !dirty.claim(share) {
-                device.syncs.released.wait(&mut guard);
-            }
-        }
+    fn new(device: &'a Device) -> Self {
         Self {
             device,
-            shares,
+            shares: 0,
             failed: true,
         }
+    }
+
+    /// Claims another share, behind those that are waiting for it. May sleep.
+    fn add(&mut self, share: u64) {
+        let Device { dirty, syncs, .. } = self.device;
+        let bit = 1 << share;
+
+        if syncs.wanted.load(Ordering::Relaxed) & bit != 0 || !dirty.claim(share) {
+            // One that syncs all the time would have it again before one that was woken comes to look.
+            let place = share as usize % SHARES;
+            let mut queues = syncs.queues.lock();
+            let number = queues[place].come();
+
+            syncs.wanted.fetch_or(bit, Ordering::Relaxed);
+            while !queues[place].is_next(number) || !dirty.claim(share) {
+                syncs.released.wait(&mut queues);
+            }
+            if queues[place].go() {
+                syncs.wanted.fetch_and(!bit, Ordering::Relaxed);
+            }
+        }
+        self.shares |= bit;
     }
 }
 
@@ -122,7 +169,7 @@ impl Drop for Claim<'_> {
     fn drop(&mut self) {
         self.device.dirty.release(self.shares, self.failed);
         // Who found a share claimed waits by now.
-        drop(self.device.syncs.lock.lock());
+        drop(self.device.syncs.queues.lock());
         self.device.syncs.released.notify_all();
     }
 }
@@ -172,7 +219,7 @@ impl Device {
             self.write_back_marked(alive, range);
             return alive.provider().flush(alive);
         };
-        let mut claim = Claim::new(self, shares);
+        let mut claim = Claim::new(self);
 
         if account == Account::User {
             let now = self.syncs.since.elapsed().as_millis();
@@ -181,7 +228,9 @@ impl Device {
         }
         let mut taken = Taken::new();
 
+        // All in their order, so that nobody waits for who waits for him.
         for share in set_bits(shares) {
+            claim.add(share);
             self.sync_share(alive, share, whole, account, &mut taken);
         }
         self.write_back_marked(alive, range.before(whole.start()));
