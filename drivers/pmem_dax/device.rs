@@ -426,15 +426,8 @@ impl FileOperations for Device {
 }
 
 impl Synced for Device {
-    fn start_sync(&self) -> Result {
-        match self.dirty.is_empty() {
-            true => Ok(()),
-            false => self.finish_sync(),
-        }
-    }
-
-    fn finish_sync(&self) -> Result {
-        if !self.global_sync.load(Ordering::Relaxed) {
+    fn sync(&self) -> Result {
+        if self.dirty.is_empty() || !self.global_sync.load(Ordering::Relaxed) {
             return Ok(());
         }
         self.make_durable().inspect_err(|_| {

@@ -118,7 +118,8 @@ unsafe extern "C" fn init_fs_context_callback(fc: *mut bindings::fs_context) -> 
 }
 
 /// Makes what is registered at the mount durable: sync(2) and the like call it for all file systems,
-/// first to start that, and then to wait for it.
+/// first to start that, which is when all is done here, and then to wait for it. The SysRq key does not
+/// wait.
 ///
 /// # Safety
 ///
@@ -135,13 +136,11 @@ unsafe extern "C" fn sync_fs_callback(
     };
     let mut result = Ok(());
 
+    if wait != 0 {
+        return 0;
+    }
     for synced in mount.synced.lock().iter() {
-        let done = match wait {
-            0 => synced.start_sync(),
-            _ => synced.finish_sync(),
-        };
-
-        result = result.and(done);
+        result = result.and(synced.sync());
     }
     result.map_or_else(|e| e.to_errno(), |()| 0)
 }
@@ -195,12 +194,8 @@ pub struct Mount {
 
 /// What sync(2) makes durable with all file systems. Its errors it has to tell the log by itself.
 pub trait Synced: Send + Sync {
-    /// Starts that, if there is something to be made durable; [`finish_sync`](Self::finish_sync) is called
-    /// next.
-    fn start_sync(&self) -> Result;
-
     /// Makes all of it durable. May sleep.
-    fn finish_sync(&self) -> Result;
+    fn sync(&self) -> Result;
 }
 
 /// Has something synced with all file systems, until it is dropped. That waits for a sync that is under

@@ -613,22 +613,21 @@ static int sync_alone(const char *path)
 		     "echo $((! $?)) >$disk/global_sync; done", path + 5);
 }
 
-/* It is asked of all file systems twice: to start, and to end. */
 TEST_F(flushes, sync)
 {
 	char path[96];
 
 	ASSERT_EQ(0, sync_alone(self->path));
 	snprintf(path, sizeof(path), "/sys/block/%s/pmem_dax/global_sync", self->path + 5);
-	EXPECT_SEEN("flush", (sync(), 0));
+	EXPECT_SEEN("", (sync(), 0));
 	touch_chunks(self->map);
-	EXPECT_SEEN(TOUCHED " flush flush", (sync(), 0));
+	EXPECT_SEEN(TOUCHED " flush", (sync(), 0));
 	EXPECT_SEEN("flush", fsync(self->fd));
 	touch(self->map);
 	ASSERT_EQ(0, write_line(path, "0"));
 	EXPECT_SEEN("", (sync(), 0));
 	ASSERT_EQ(0, write_line(path, "1"));
-	EXPECT_SEEN("back 0+200000 flush flush", (sync(), 0));
+	EXPECT_SEEN("back 0+200000 flush", (sync(), 0));
 }
 
 /* count_flushes() - how often a region was flushed since watch(), without a mark in the trace */
@@ -654,9 +653,9 @@ TEST_F(flushes, sysrq)
 	touch_chunks(self->map);
 	watch();
 	ASSERT_EQ(0, write_line("/proc/sysrq-trigger", "s"));
-	for (i = 0; i < 200 && count_flushes() < 2; i++)
+	for (i = 0; i < 200 && !count_flushes(); i++)
 		usleep(50000);
-	EXPECT_STREQ(TOUCHED " flush flush", seen());
+	EXPECT_STREQ(TOUCHED " flush", seen());
 }
 
 /* However often sync(2) is called, that is no sign of how a user stores. */
@@ -667,7 +666,7 @@ TEST_F(flushes, sync_is_no_hint)
 	ASSERT_EQ(0, sync_alone(self->path));
 	for (i = 0; i < 5; i++) {
 		touch(self->map);
-		EXPECT_SEEN("back 0+200000 flush flush", (sync(), 0));
+		EXPECT_SEEN("back 0+200000 flush", (sync(), 0));
 	}
 	EXPECT_EQ(CHUNK(1), huge_bytes(self->map, CHUNK(1)));
 }
