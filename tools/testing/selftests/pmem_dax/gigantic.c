@@ -279,6 +279,7 @@ TEST_F(gigantic, removed_beside_faults)
 	stop = true;
 	for (i = 0; i < ARRAY_SIZE(threads); i++)
 		pthread_join(threads[i], NULL);
+	EXPECT_NE(0, shell("dmesg | grep -q 'bad pud'"));
 }
 
 TEST_F(gigantic, forgotten)
