@@ -118,22 +118,24 @@ impl<'a> Area<'a> {
         self.flag(bindings::VMA_SYNC_BIT)
     }
 
-    /// Whether a part of `file` is mapped right before the area or right behind it.
+    /// Whether `file` is mapped right before the area or right behind it.
     pub fn touches(&self, file: &BackingFile) -> bool {
         let desc = self.raw();
-        let find = |address| {
-            // SAFETY: By the type's invariants mmap(2) is under way, which has the lock of its mm for writing.
-            let vma = NonNull::new(unsafe { bindings::find_vma(desc.mm, address) })?.as_ptr();
-            // SAFETY: As above, so the VMA is valid. By the pointer, as others count themselves in it.
-            let (vm, vm_file) =
-                unsafe { (&(*vma).__bindgen_anon_1.__bindgen_anon_1, (*vma).vm_file) };
+        // SAFETY: By the type's invariants mmap(2) is under way, of that mm.
+        let tree = unsafe { &raw mut (*desc.mm).__bindgen_anon_1.mm_mt };
 
-            (vm_file == file.as_raw()).then_some((vm.vm_start, vm.vm_end))
-        };
+        [desc.start.wrapping_sub(1), desc.end]
+            .into_iter()
+            .any(|address| {
+                // As linux/mm.h: vma_lookup, which is inline there.
+                //
+                // SAFETY: As above, so the lock of the mm is held for writing, and the VMA is valid.
+                let vma = unsafe { bindings::mtree_load(tree, address) }
+                    .cast::<bindings::vm_area_struct>();
 
-        // It finds the first one that ends behind the address.
-        find(desc.start.wrapping_sub(1)).is_some_and(|(_, end)| end == desc.start)
-            || find(desc.end).is_some_and(|(start, _)| start == desc.end)
+                // SAFETY: As above. By the pointer, as others count themselves in the VMA.
+                !vma.is_null() && unsafe { (*vma).vm_file } == file.as_raw()
+            })
     }
 
     /// Lets the mapping keep its size, and the core do nothing with it that needs the operations of a file

@@ -772,7 +772,7 @@ TEST_F(flushes, neighbours)
 	EXPECT_SEEN("back 1200000+200000 back 2000000+200000 flush", fsync(self->fd));
 	touch(maps[0]);
 	touch(maps[1]);
-	/* A reader of the disk, as udev has them, has nothing to do with what others mapped of it. */
+	/* A reader of the disk, as udev is one, has nothing to do with what others mapped. */
 	reader = open(self->path, O_RDONLY | O_CLOEXEC);
 	EXPECT_SEEN("", close(reader));
 	munmap(maps[1], CHUNK(8));
