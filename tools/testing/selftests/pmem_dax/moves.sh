@@ -13,7 +13,7 @@
 NVMET=/sys/kernel/config/nvmet/subsystems/test
 FAKES=/tmp/fakes
 
-for TOOL in "$LIB_DIR"/../../../{,../}tools/pmem-dax "$(command -v pmem-dax)"; do
+for TOOL in "$LIB_DIR"/../../../{,../}tools/pmem-dax.sh "$(command -v pmem-dax)"; do
 	[ ! -x "$TOOL" ] || break
 done
 
