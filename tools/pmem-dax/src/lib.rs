@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The parts of the tool pmem-dax(8).
+//!
+//! In the order in which they use each other: [`root`] is where files are read, [`size`] how a
+//! size is shown, [`loops`] the only system call that is not safe. [`probe`] reads attributes that
+//! may block, [`bus`] is what the nd bus has, [`modprobe`] what the next boot makes of it, and
+//! [`users`] finds the users of a disk. [`report`] and [`check`] answer questions, [`moves`] changes
+//! something, and [`cli`] is what is typed.
+
+#![deny(unsafe_code)]
+
+pub mod failure;
+pub mod root;
+pub mod size;
