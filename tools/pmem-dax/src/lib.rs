@@ -10,6 +10,8 @@
 
 #![deny(unsafe_code)]
 
+pub mod bus;
 pub mod failure;
+pub mod probe;
 pub mod root;
 pub mod size;

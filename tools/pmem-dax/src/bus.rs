@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the nd bus has: namespaces, the devices that have them, drivers and disks.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::failure::Failure;
+use crate::probe::{Answer, Attributes, Prober};
+use crate::root::Root;
+
+/// Where the devices of the bus are.
+pub const DEVICES: &str = "/sys/bus/nd/devices";
+/// Where its drivers are.
+pub const DRIVERS: &str = "/sys/bus/nd/drivers";
+/// The list of what pmem_dax takes.
+pub const CLAIMS: &str = "/sys/bus/nd/drivers/pmem_dax/claim";
+
+/// The mode of a namespace, as ndctl calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Raw,
+    Fsdax,
+    Sector,
+    Devdax,
+}
+
+impl Mode {
+    fn of_kernel(name: &str) -> Self {
+        match name {
+            "safe" => Mode::Sector,
+            "memory" => Mode::Fsdax,
+            "dax" => Mode::Devdax,
+            _ => Mode::Raw,
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Mode::Raw => "raw",
+            Mode::Fsdax => "fsdax",
+            Mode::Sector => "sector",
+            Mode::Devdax => "devdax",
+        })
+    }
+}
+
+impl Serialize for Mode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What is known of a namespace whose device is not locked.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its mode.
+    pub mode: Mode,
+    /// The device of the bus that makes a disk of it: itself, or pfnX.Y and the like.
+    pub owner: String,
+    /// The driver of that device.
+    pub driver: Option<String>,
+    /// The name of the disk.
+    pub disk: Option<String>,
+}
+
+/// A namespace, or why nothing can be said of it.
+#[derive(Clone, Debug)]
+pub enum Found {
+    Known(Namespace),
+    Busy {
+        name: String,
+        size: u64,
+        why: String,
+    },
+}
+
+/// The nd bus.
+#[derive(Clone, Debug)]
+pub struct Bus {
+    root: Root,
+    prober: Prober,
+}
+
+impl Bus {
+    /// Makes the bus that is below the root.
+    pub fn new(root: &Root) -> Self {
+        Bus {
+            root: root.clone(),
+            prober: Prober::new(root.clone()),
+        }
+    }
+
+    /// Returns the root.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Returns the names of all namespaces, by number, also of those that have no size.
+    fn names(&self) -> Vec<String> {
+        let mut names = self.root.list(DEVICES);
+        names.retain(|name| name.starts_with("namespace"));
+        names.sort_by_key(|name| {
+            let numbers: Vec<u64> = name
+                .split(|c: char| !c.is_ascii_digit())
+                .filter_map(|digits| digits.parse().ok())
+                .collect();
+            (numbers, name.clone())
+        });
+        names
+    }
+
+    /// Returns all namespaces that have a size.
+    ///
+    /// # Errors
+    ///
+    /// If they could not be asked.
+    pub fn namespaces(&self) -> Result<Vec<Found>, Failure> {
+        let names = self.names();
+        let mut found = self.ask(names)?;
+        found.retain(|found| match found {
+            Found::Known(namespace) => namespace.size != 0,
+            Found::Busy { size, .. } => *size != 0,
+        });
+        Ok(found)
+    }
+
+    /// Returns the namespace of that name.
+    ///
+    /// # Errors
+    ///
+    /// If that is no name, there is none, or it is busy, in which case it is a refusal.
+    pub fn namespace(&self, name: &str) -> Result<Namespace, Failure> {
+        if name.contains('/') || !name.starts_with("namespace") {
+            let example = if name.contains('/') {
+                ""
+            } else {
+                ", like namespace0.0"
+            };
+            return Failure::failed(format!("{name} is not the name of a namespace{example}"));
+        }
+        if !self.root.path(format!("{DEVICES}/{name}")).is_dir() {
+            return Failure::failed(format!("there is no {name}; see: pmem-dax list"));
+        }
+        match self.ask(vec![name.to_owned()])?.pop() {
+            Some(Found::Known(namespace)) => Ok(namespace),
+            Some(Found::Busy { why, .. }) => Failure::refused(why),
+            None => Failure::failed(format!("{name} could not be asked")),
+        }
+    }
+
+    fn ask(&self, names: Vec<String>) -> Result<Vec<Found>, Failure> {
+        let answers = self
+            .prober
+            .ask(&names)
+            .map_err(|error| Failure::Failed(format!("namespaces cannot be asked: {error}")))?;
+        let found = names.into_iter().zip(answers);
+        Ok(found
+            .map(|(name, answer)| match answer {
+                Answer::Known(attributes) => Found::Known(self.known(name, attributes)),
+                Answer::Busy(attributes) => Found::Busy {
+                    why: self.busy(&name, &attributes),
+                    // It waits for no lock.
+                    size: self
+                        .root
+                        .number(format!("{DEVICES}/{name}/size"))
+                        .unwrap_or(0),
+                    name,
+                },
+            })
+            .collect())
+    }
+
+    fn known(&self, name: String, attributes: Attributes) -> Namespace {
+        let owner = attributes.holder.unwrap_or_else(|| name.clone());
+        Namespace {
+            size: attributes.size,
+            mode: Mode::of_kernel(&attributes.mode),
+            driver: self.driver(&owner),
+            disk: self.disk(&owner),
+            owner,
+            name,
+        }
+    }
+
+    /// Returns why a device is locked.
+    fn busy(&self, name: &str, attributes: &Attributes) -> String {
+        let owner = attributes.holder.as_deref().unwrap_or(name);
+        let what = match self.driver(owner) {
+            Some(driver) => format!("bound to {driver}"),
+            None => "unbound".to_owned(),
+        };
+        format!("{name} is being {what}: dmesg says what it waits for")
+    }
+
+    /// Returns the driver of a device.
+    pub fn driver(&self, device: &str) -> Option<String> {
+        self.root.link(format!("{DEVICES}/{device}/driver"))
+    }
+
+    /// Returns the name of the disk of a device.
+    pub fn disk(&self, device: &str) -> Option<String> {
+        let mut disks = self.root.list(format!("{DEVICES}/{device}/block"));
+        (!disks.is_empty()).then(|| disks.swap_remove(0))
+    }
+
+    /// Returns the line in the list of what pmem_dax takes that is about a name.
+    pub fn claim(&self, name: &str) -> Option<String> {
+        let claims = self.root.read(CLAIMS)?;
+        let mut lines = claims.lines();
+        lines
+            .find(|line| line.split(':').next() == Some(name))
+            .map(str::to_owned)
+    }
+
+    /// Returns whether the list can be read, which only root can, or there is none.
+    pub fn sees_claims(&self) -> bool {
+        self.root.read(CLAIMS).is_some() || !self.root.exists(CLAIMS)
+    }
+
+    /// Returns the line by which pmem_dax takes a namespace.
+    pub fn claimed(&self, name: &str) -> Option<String> {
+        self.claim(name).or_else(|| self.claim("all"))
+    }
+}
