@@ -12,6 +12,8 @@
 
 pub mod bus;
 pub mod failure;
+pub mod loops;
 pub mod probe;
 pub mod root;
 pub mod size;
+pub mod users;
