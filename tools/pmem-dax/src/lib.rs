@@ -13,6 +13,7 @@
 pub mod bus;
 pub mod failure;
 pub mod loops;
+pub mod modprobe;
 pub mod probe;
 pub mod root;
 pub mod size;

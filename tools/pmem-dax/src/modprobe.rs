@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The configuration of modprobe(8) for pmem_dax, which decides what happens at the next boot.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+
+use crate::root::Root;
+
+/// The file that `--boot` writes to.
+pub const BOOT_FILE: &str = "/etc/modprobe.d/pmem-dax.conf";
+const BOOT_MARK: &str =
+    r#"# Made by "pmem-dax attach --boot"; "pmem-dax detach --boot" removes it."#;
+const OPTIONS: &str = "options pmem_dax claim=";
+const SOFTDEP: &str = "softdep nd_pmem pre: pmem_dax";
+
+/// The directories that modprobe reads. Of two files of one name, that in the first counts.
+const DIRECTORIES: [&str; 5] = [
+    "/etc/modprobe.d",
+    "/run/modprobe.d",
+    "/usr/local/lib/modprobe.d",
+    "/usr/lib/modprobe.d",
+    "/lib/modprobe.d",
+];
+
+/// What is longer than a parameter of a module can be.
+const TOO_LONG: usize = 1024;
+
+/// Returns the lines that set options of pmem_dax, as `modprobe -c` shows them: those of its
+/// files, then those of the kernel's command line.
+fn options(root: &Root) -> Vec<String> {
+    let mut files = BTreeMap::new();
+    for directory in DIRECTORIES {
+        for name in root.list(directory) {
+            if name.ends_with(".conf") {
+                let file = format!("{directory}/{name}");
+                files.entry(name).or_insert(file);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for file in files.values() {
+        let text = root.read(file).unwrap_or_default().replace("\\\n", "");
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            if words.next() == Some("options")
+                && words.next().map(underscores).as_deref() == Some("pmem_dax")
+            {
+                found.push(words.collect::<Vec<_>>().join(" "));
+            }
+        }
+    }
+    let command_line = root.read("/proc/cmdline").unwrap_or_default();
+    for word in command_line.split_whitespace() {
+        match word.split_once('.') {
+            Some((module, option)) if underscores(module) == "pmem_dax" => {
+                found.push(option.to_owned());
+            }
+            _ => {}
+        }
+    }
+    found
+        .into_iter()
+        .map(|options| format!("options pmem_dax {options}"))
+        .collect()
+}
+
+/// Modules have the same name with hyphens.
+fn underscores(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// Returns what a line of options sets the parameter `claim` to.
+fn claim_of(options: &str) -> Option<&str> {
+    let mut words = options.split_whitespace().rev();
+    words.find_map(|word| word.strip_prefix("claim="))
+}
+
+/// Returns the entry by which pmem_dax is bound to the namespace at the next boot.
+pub fn at_boot(root: &Root, namespace: &str) -> Option<String> {
+    let options = options(root);
+    let last = options.iter().rev().find_map(|line| claim_of(line))?;
+    let mut entries = last.split(',');
+    entries
+        .find(|entry| matches!(entry.split(':').next(), Some(name) if name == namespace || name == "all"))
+        .map(str::to_owned)
+}
+
+/// Returns the lines of others that set the parameter `claim`.
+pub fn lines_of_others(root: &Root) -> Vec<String> {
+    let ours = format!("{OPTIONS}{}", BootFile::read(root).claims.join(","));
+    let mut lines = options(root);
+    lines.retain(|line| claim_of(line).is_some() && *line != ours);
+    lines
+}
+
+/// Returns whether the module is where modprobe finds it.
+pub fn installed(root: &Root) -> bool {
+    let Some(release) = root.read("/proc/sys/kernel/osrelease") else {
+        return false;
+    };
+    let list = |name| {
+        let file = format!("/lib/modules/{release}/{name}");
+        root.read(file).unwrap_or_default()
+    };
+    list("modules.dep").lines().any(|line| {
+        let path = line.split(':').next().unwrap_or_default();
+        let file = path.rsplit('/').next().unwrap_or_default();
+        file.split('.').next().map(underscores).as_deref() == Some("pmem_dax")
+    })
+}
+
+/// The file that `--boot` writes to: what of it is ours, and what of others.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct BootFile {
+    claims: Vec<String>,
+    others: Vec<String>,
+}
+
+impl BootFile {
+    fn read(root: &Root) -> Self {
+        let mut own = false;
+        let mut file = BootFile::default();
+        for line in root.read(BOOT_FILE).unwrap_or_default().lines() {
+            if line == BOOT_MARK {
+                own = true;
+            } else if let (true, Some(claims)) = (own, line.strip_prefix(OPTIONS)) {
+                file.claims.extend(claims.split(',').map(str::to_owned));
+            } else if !(own && line == SOFTDEP) {
+                own = false;
+                file.others.push(line.to_owned());
+            }
+        }
+        file
+    }
+
+    /// Returns the text; nothing if there is no need of a file.
+    fn text(&self) -> String {
+        let mut lines = self.others.clone();
+        if !self.claims.is_empty() {
+            lines.push(BOOT_MARK.to_owned());
+            lines.push(format!("{OPTIONS}{}", self.claims.join(",")));
+            lines.push(SOFTDEP.to_owned());
+        }
+        lines.push(String::new());
+        lines.join("\n")
+    }
+
+    /// Writes it so that there is the old one, or all of the new one, whatever happens.
+    fn write(&self, root: &Root) -> io::Result<()> {
+        let file = root.path(BOOT_FILE);
+        let text = self.text();
+        if text.is_empty() {
+            return match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        if let Some(directory) = file.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let new = root.path(format!("{BOOT_FILE}.new"));
+        let mut to = File::create(&new)?;
+        to.write_all(text.as_bytes())?;
+        to.sync_all()?;
+        fs::rename(new, file)
+    }
+}
+
+/// Has the namespace claimed so at boot, or not at all.
+///
+/// # Errors
+///
+/// The message, if the list is full, or the file cannot be written.
+pub fn set_boot(root: &Root, namespace: &str, entry: Option<String>) -> Result<(), String> {
+    let mut file = BootFile::read(root);
+    file.claims
+        .retain(|claim| claim.split(':').next() != Some(namespace));
+    file.claims.extend(entry);
+    if file.claims.join(",").len() >= TOO_LONG {
+        return Err(format!("the list of claims has no room for {namespace}"));
+    }
+    file.write(root)
+        .map_err(|error| format!("{BOOT_FILE} cannot be written: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::new(dir.path());
+        for (name, text) in files {
+            let file = root.path(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        (dir, root)
+    }
+
+    #[test]
+    fn the_last_claim_counts() {
+        let (_dir, root) = tree(&[
+            (
+                "/etc/modprobe.d/b.conf",
+                "options pmem-dax claim=namespace0.0,namespace1.0:align=1G\n",
+            ),
+            (
+                "/lib/modprobe.d/a.conf",
+                "options pmem_dax \\\n claim=namespace9.0\n# options pmem_dax claim=all\n",
+            ),
+            ("/lib/modprobe.d/b.conf", "options pmem_dax claim=all\n"),
+            ("/etc/modprobe.d/c.txt", "options pmem_dax claim=all\n"),
+            ("/proc/cmdline", "quiet nd_pmem.x=1\n"),
+        ]);
+        assert_eq!(at_boot(&root, "namespace0.0").unwrap(), "namespace0.0");
+        assert_eq!(
+            at_boot(&root, "namespace1.0").unwrap(),
+            "namespace1.0:align=1G"
+        );
+        assert_eq!(at_boot(&root, "namespace9.0"), None);
+        assert_eq!(
+            lines_of_others(&root),
+            [
+                "options pmem_dax claim=namespace9.0",
+                "options pmem_dax claim=namespace0.0,namespace1.0:align=1G"
+            ]
+        );
+
+        fs::write(root.path("/proc/cmdline"), "pmem_dax.claim=all:mode=fsdax").unwrap();
+        assert_eq!(at_boot(&root, "namespace9.0").unwrap(), "all:mode=fsdax");
+    }
+
+    #[test]
+    fn no_configuration() {
+        let (_dir, root) = tree(&[]);
+        assert_eq!(at_boot(&root, "namespace0.0"), None);
+        assert!(lines_of_others(&root).is_empty());
+        assert!(!installed(&root));
+    }
+
+    #[test]
+    fn lines_of_others_stay() {
+        let (_dir, root) = tree(&[(BOOT_FILE, "# another's\noptions pmem_dax other=1\n")]);
+        let text = || fs::read_to_string(root.path(BOOT_FILE)).unwrap();
+
+        set_boot(&root, "namespace1.0", Some("namespace1.0:align=1G".into())).unwrap();
+        set_boot(&root, "namespace0.0", Some("namespace0.0".into())).unwrap();
+        assert_eq!(
+            text(),
+            format!(
+                "# another's\noptions pmem_dax other=1\n{BOOT_MARK}\n\
+                 options pmem_dax claim=namespace1.0:align=1G,namespace0.0\n{SOFTDEP}\n"
+            )
+        );
+        assert!(lines_of_others(&root).is_empty());
+        assert_eq!(at_boot(&root, "namespace0.0").unwrap(), "namespace0.0");
+
+        set_boot(&root, "namespace1.0", None).unwrap();
+        assert_eq!(at_boot(&root, "namespace1.0"), None);
+        set_boot(&root, "namespace0.0", None).unwrap();
+        assert_eq!(text(), "# another's\noptions pmem_dax other=1\n");
+    }
+
+    #[test]
+    fn the_file_goes_with_its_last_line() {
+        let (_dir, root) = tree(&[]);
+        set_boot(&root, "namespace0.0", None).unwrap();
+        set_boot(&root, "namespace0.0", Some("namespace0.0".into())).unwrap();
+        assert!(root.exists(BOOT_FILE));
+        set_boot(&root, "namespace0.0", None).unwrap();
+        assert!(!root.exists(BOOT_FILE));
+        assert_eq!(root.list("/etc/modprobe.d"), [""; 0]);
+    }
+
+    #[test]
+    fn the_list_has_an_end() {
+        let (_dir, root) = tree(&[]);
+        let error = (0..200)
+            .find_map(|i| {
+                let name = format!("namespace{i}.0");
+                set_boot(&root, &name, Some(name.clone())).err()
+            })
+            .unwrap();
+        assert!(error.starts_with("the list of claims has no room for"));
+    }
+
+    #[test]
+    fn a_module_that_is_installed() {
+        let (_dir, root) = tree(&[
+            ("/proc/sys/kernel/osrelease", "7.3\n"),
+            (
+                "/lib/modules/7.3/modules.dep",
+                "kernel/drivers/a.ko: kernel/b.ko\nupdates/pmem-dax.ko.xz: kernel/libnvdimm.ko\n",
+            ),
+        ]);
+        assert!(installed(&root));
+    }
+}
