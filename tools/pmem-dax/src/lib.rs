@@ -11,10 +11,13 @@
 #![deny(unsafe_code)]
 
 pub mod bus;
+pub mod check;
+pub mod cli;
 pub mod failure;
 pub mod loops;
 pub mod modprobe;
 pub mod probe;
+pub mod report;
 pub mod root;
 pub mod size;
 pub mod users;

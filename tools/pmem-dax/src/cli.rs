@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Show namespaces of persistent memory, and move them between nd_pmem and pmem_dax
+#[derive(Debug, Parser)]
+#[command(name = "pmem-dax", after_help = "See pmem-dax(8).")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Say on standard error what is done
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+
+    /// Read /sys, /proc, /dev and /etc below DIR; for list, status and check
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/",
+        hide_default_value = true
+    )]
+    pub root: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show all namespaces, a line each
+    List {
+        /// Show them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one namespace, and the users of its disk
+    Status {
+        /// The namespace, like namespace0.0
+        #[arg(value_parser = without_settings)]
+        namespace: String,
+
+        /// Show it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Succeed if pmem_dax has the namespace, and /dev has its disk
+    Check {
+        /// The namespace, like namespace0.0
+        #[arg(value_parser = without_settings)]
+        namespace: String,
+    },
+}
+
+fn without_settings(name: &str) -> Result<String, &'static str> {
+    if name.contains(':') {
+        Err("only attach has settings")
+    } else {
+        Ok(name.to_owned())
+    }
+}

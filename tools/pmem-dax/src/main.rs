@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shows the namespaces of persistent memory, and moves one between nd_pmem and pmem_dax; see
+//! pmem-dax(8).
+
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use pmem_dax::bus::Bus;
+use pmem_dax::cli::{Cli, Command};
+use pmem_dax::failure::Failure;
+use pmem_dax::root::Root;
+use pmem_dax::{check, probe, report};
+
+fn main() -> ExitCode {
+    let mut words = env::args_os();
+    if words.next().is_some_and(|name| name == probe::NAME) {
+        let root = words.next().map(PathBuf::from).unwrap_or_default();
+        let namespaces = words.filter_map(|word| word.into_string().ok());
+        return match probe::tell(&root, namespaces) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+
+    match run(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            for line in failure.lines() {
+                eprintln!("pmem-dax: {line}");
+            }
+            failure.into()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    let bus = Bus::new(&Root::new(&cli.root));
+    match &cli.command {
+        Command::List { json } => {
+            let report = report::list(&bus, *json)?;
+            show(&report.text)?;
+            report.result
+        }
+        Command::Status { namespace, json } => show(&report::status(&bus, namespace, *json)?),
+        Command::Check { namespace } => {
+            let node = check::check(&bus, namespace)?;
+            if cli.verbose {
+                eprintln!("pmem-dax: {namespace} is {node} of pmem_dax");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Writes to standard output, whose reader may have seen enough.
+fn show(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Failure::failed(format!("standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
