@@ -46,6 +46,26 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Give a namespace to pmem_dax
+    Attach {
+        /// The namespace, like namespace0.0, and settings for pmem_dax
+        #[arg(value_name = "NAMESPACE[:SETTING...]")]
+        namespace: String,
+
+        /// Let it be so at each boot
+        #[arg(long)]
+        boot: bool,
+    },
+    /// Give a namespace to nd_pmem
+    Detach {
+        /// The namespace, like namespace0.0
+        #[arg(value_parser = without_settings)]
+        namespace: String,
+
+        /// Let it be so at each boot
+        #[arg(long)]
+        boot: bool,
+    },
     /// Succeed if pmem_dax has the namespace, and /dev has its disk
     Check {
         /// The namespace, like namespace0.0

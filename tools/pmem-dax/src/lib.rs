@@ -16,6 +16,7 @@ pub mod cli;
 pub mod failure;
 pub mod loops;
 pub mod modprobe;
+pub mod moves;
 pub mod probe;
 pub mod report;
 pub mod root;

@@ -14,6 +14,7 @@ use clap::Parser;
 use pmem_dax::bus::Bus;
 use pmem_dax::cli::{Cli, Command};
 use pmem_dax::failure::Failure;
+use pmem_dax::moves::{self, Move, Target};
 use pmem_dax::root::Root;
 use pmem_dax::{check, probe, report};
 
@@ -55,6 +56,28 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             }
             Ok(())
         }
+        Command::Attach { namespace, boot } => {
+            let (name, settings) = match namespace.find(':') {
+                Some(colon) => namespace.split_at(colon),
+                None => (namespace.as_str(), ""),
+            };
+            moves::run(&Move {
+                bus,
+                namespace: name.to_owned(),
+                settings: settings.to_owned(),
+                target: Target::PmemDax,
+                boot: *boot,
+                verbose: cli.verbose,
+            })
+        }
+        Command::Detach { namespace, boot } => moves::run(&Move {
+            bus,
+            namespace: namespace.clone(),
+            settings: String::new(),
+            target: Target::NdPmem,
+            boot: *boot,
+            verbose: cli.verbose,
+        }),
     }
 }
 

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Moves a namespace from one driver to the other.
+//!
+//! Not while its disk has a user: an unbind is never refused, and would take the disk away. While
+//! it moves the disk is open with `O_EXCL`, so that it cannot be mounted. If the new driver cannot
+//! be bound, the old one is bound again.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{flock, FlockOperation, OFlags};
+
+use crate::bus::{Bus, Found, CLAIMS, DEVICES, DRIVERS};
+use crate::failure::Failure;
+use crate::modprobe;
+use crate::users::{self, Disk};
+
+/// How long udev may look at a disk.
+const UDEV_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long another one that moves the same namespace is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long ndctl may take.
+const NDCTL_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The drivers between which namespaces are moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    PmemDax,
+    NdPmem,
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Target::PmemDax => "pmem_dax",
+            Target::NdPmem => "nd_pmem",
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Move {
+    /// The bus, which must be the machine's own.
+    pub bus: Bus,
+    /// The namespace.
+    pub namespace: String,
+    /// Settings for pmem_dax, with the colon before them; empty if there are none.
+    pub settings: String,
+    /// The driver that is to have it.
+    pub target: Target,
+    /// Whether it is to be so at boot, too.
+    pub boot: bool,
+    /// Whether each step is reported.
+    pub verbose: bool,
+}
+
+/// The namespace as it was found.
+struct Current {
+    device: String,
+    from: Option<String>,
+    disk: Option<Disk>,
+}
+
+/// The disk, open exclusively while this lives; or why it could not be opened so.
+struct Held {
+    file: Result<File, String>,
+}
+
+fn say(text: impl fmt::Display) {
+    // There may be no reader.
+    let _ = writeln!(io::stdout(), "pmem-dax: {text}");
+}
+
+/// Moves the namespace, or finds that there is nothing to do, and reports that.
+///
+/// # Errors
+///
+/// If it has the driver that it had before, or, if the message says so, none.
+pub fn run(order: &Move) -> Result<(), Failure> {
+    if !order.bus.root().is_machine() {
+        return Failure::failed("only the machine's own namespaces can be moved: leave out --root");
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Failure::failed("this needs root");
+    }
+    // There may be no such namespace, and then no driver is wanted.
+    order.find()?;
+    order.load_driver()?;
+    let _lock = order.lock()?;
+    let found = order.find()?;
+    if order.boot {
+        order.can_set_boot()?;
+    }
+    if order.is_there(&found) {
+        return order.done(format!("{} has {} already", order.target, order.namespace));
+    }
+    // Until the end.
+    let _held = order.hold(&found)?;
+    if !order.change(&found)? {
+        return order.done(format!(
+            "{} has {} like that already",
+            order.target, order.namespace
+        ));
+    }
+    order.show_ndctl();
+    let owner = order.owner();
+    let disk = order.bus.disk(&owner).unwrap_or_default();
+    order.done(format!(
+        "{} is /dev/{disk} of {} now",
+        order.namespace, order.target
+    ))
+}
+
+impl Move {
+    fn tell(&self, text: impl fmt::Display) {
+        if self.verbose {
+            eprintln!("pmem-dax: {text}");
+        }
+    }
+
+    /// Finds the namespace and what has it, if that may be moved.
+    fn find(&self) -> Result<Current, Failure> {
+        let namespace = self.bus.namespace(&self.namespace)?;
+        if !["namespace", "pfn"]
+            .iter()
+            .any(|start| namespace.owner.starts_with(start))
+        {
+            return Failure::failed(format!(
+                "{0} is in {1} mode; see: ndctl list -Ni -n {0}",
+                self.namespace, namespace.mode
+            ));
+        }
+        match namespace.driver.as_deref() {
+            None | Some("nd_pmem" | "pmem_dax") => {}
+            Some(driver) => {
+                return Failure::failed(format!(
+                    "{} belongs to the driver {driver}",
+                    self.namespace
+                ))
+            }
+        }
+        Ok(Current {
+            disk: Disk::of(&namespace),
+            from: namespace.driver,
+            device: namespace.owner,
+        })
+    }
+
+    fn load_driver(&self) -> Result<(), Failure> {
+        let name = self.target.name();
+        if self.bus.root().exists(format!("{DRIVERS}/{name}")) {
+            return Ok(());
+        }
+        self.tell(format_args!("modprobe {name}"));
+        match Command::new("modprobe").arg(name).status() {
+            Ok(status) if status.success() => Ok(()),
+            _ => Failure::failed(format!(
+                "{name} is not loaded, and modprobe does not load it"
+            )),
+        }
+    }
+
+    /// Keeps others away that would move the same namespace.
+    fn lock(&self) -> Result<File, Failure> {
+        let name = format!("/run/pmem-dax-{}.lock", self.namespace);
+        lock(&name, LOCK_PATIENCE)?.ok_or_else(|| {
+            Failure::Refused(vec![format!(
+                "another pmem-dax moves {}, and is not done: try again",
+                self.namespace
+            )])
+        })
+    }
+
+    /// Returns whether it can be set what happens at boot.
+    fn can_set_boot(&self) -> Result<(), Failure> {
+        let root = self.bus.root();
+        if self.target == Target::PmemDax && !modprobe::installed(root) {
+            return Failure::failed(
+                "pmem_dax is not installed where modprobe finds it: make install",
+            );
+        }
+        let others = modprobe::lines_of_others(root);
+        if others.is_empty() {
+            return Ok(());
+        }
+        Failure::failed(format!(
+            "the last claim= counts, so change this line yourself, and leave out --boot: {} \
+             (see: grep -r claim= /etc/modprobe.d /proc/cmdline)",
+            others.join(", ")
+        ))
+    }
+
+    /// Returns the claim that is written for pmem_dax.
+    fn wanted_claim(&self) -> String {
+        format!("{}{}", self.namespace, self.settings)
+    }
+
+    fn is_there(&self, found: &Current) -> bool {
+        found.from.as_deref() == Some(self.target.name())
+            && (self.settings.is_empty()
+                || self.bus.claim(&self.namespace) == Some(self.wanted_claim()))
+    }
+
+    /// Opens the disk exclusively, checks that it has no other user, and writes back its page
+    /// cache.
+    fn hold(&self, found: &Current) -> Result<Option<Held>, Failure> {
+        let Some(disk) = &found.disk else {
+            return Ok(None);
+        };
+        let node = format!("/dev/{}", disk.name);
+        self.tell(format_args!("opening {node} with O_EXCL"));
+        let held = Held::new(&node);
+        let root = self.bus.root();
+        let ours = u64::from(held.file.is_ok());
+        self.tell(format_args!("looking for users of {}", disk.name));
+        let mut users = users::of_disk(root, disk, ours);
+        // udev opens a disk for a moment even if it is locked.
+        if !users.is_empty() && held.file.is_ok() && root.exists("/run/udev/control") {
+            thread::sleep(Duration::from_secs(1));
+            users = users::of_disk(root, disk, ours);
+        }
+        let from = found.from.as_deref().unwrap_or("nobody");
+        let mut why: Vec<_> = users.iter().map(ToString::to_string).collect();
+        if let (Err(error), true) = (&held.file, why.is_empty()) {
+            why.push(error.clone());
+        }
+        if !why.is_empty() {
+            why.push(format!("{} stays with {from}", self.namespace));
+            return Err(Failure::Refused(why));
+        }
+        if let Ok(file) = &held.file {
+            if file.sync_all().is_err() {
+                return Failure::failed(format!(
+                    "{node} cannot be written back; {} stays with {from}",
+                    self.namespace
+                ));
+            }
+        }
+        Ok(Some(held))
+    }
+
+    /// Returns the device of the bus that has the namespace now.
+    fn owner(&self) -> String {
+        let holder = format!("{DEVICES}/{}/holder", self.namespace);
+        match self.bus.root().read(holder) {
+            Some(holder) if !holder.is_empty() => holder,
+            _ => self.namespace.clone(),
+        }
+    }
+
+    /// Writes a word to a file of sysfs. Returns whether that was accepted.
+    fn write(&self, word: &str, file: &str) -> bool {
+        self.tell(format_args!("echo {word} >{file}"));
+        let result = fs::write(self.bus.root().path(file), format!("{word}\n"));
+        if let Err(error) = &result {
+            self.tell(error);
+        }
+        result.is_ok()
+    }
+
+    /// Binds a driver to the namespace. Returns whether it is bound.
+    fn bind(&self, device: &mut String, driver: &str) -> bool {
+        self.write(device, &format!("{DRIVERS}/{driver}/bind"));
+        *device = self.owner();
+        self.bus.driver(device).as_deref() == Some(driver)
+    }
+
+    fn restore_claim(&self, old: Option<&str>) {
+        match old {
+            Some(old) => {
+                self.write(old, CLAIMS);
+            }
+            None if self.bus.claim(&self.namespace).is_some() => {
+                self.write(&format!("-{}", self.namespace), CLAIMS);
+            }
+            None => {}
+        }
+    }
+
+    /// Moves it from the driver that has it, if one has. Returns whether something had to be done.
+    fn change(&self, found: &Current) -> Result<bool, Failure> {
+        let name = &self.namespace;
+        let to = self.target.name();
+        let from = found.from.as_deref();
+        let mut device = found.device.clone();
+        let old = self.bus.claim(name);
+        let old = old.as_deref();
+
+        if self.target == Target::PmemDax && (old.is_none() || !self.settings.is_empty()) {
+            let wanted = self.wanted_claim();
+            if !self.write(&wanted, CLAIMS) {
+                return Failure::failed(format!(
+                    "pmem_dax refuses the claim {wanted}; dmesg says why"
+                ));
+            }
+            if from == Some(to) && self.bus.claim(name).as_deref() == old {
+                return Ok(false);
+            }
+        }
+        if let Some(from) = from {
+            self.write(&device, &format!("{DRIVERS}/{from}/unbind"));
+            if self.bus.driver(&device).is_some() {
+                self.restore_claim(old);
+                return Failure::failed(format!("{from} did not let go of {name}"));
+            }
+        }
+        if self.target == Target::NdPmem && old.is_some() {
+            self.write(&format!("-{name}"), CLAIMS);
+        }
+        if self.bind(&mut device, to) {
+            return Ok(true);
+        }
+
+        eprintln!("pmem-dax: {to} did not take {name}; dmesg says why");
+        self.restore_claim(old);
+        match from {
+            None => Failure::failed("it has no driver, as before"),
+            Some(from) if self.bind(&mut device, from) => {
+                Failure::failed(format!("{from} has it again: nothing was changed"))
+            }
+            Some(from) => Failure::failed(format!(
+                "and {from} did not take it back: it has no driver now"
+            )),
+        }
+    }
+
+    /// Shows what ndctl says of the namespace now, if there is an ndctl.
+    fn show_ndctl(&self) {
+        // It asks all namespaces, and waits for one that is being unbound.
+        let busy = match self.bus.namespaces() {
+            Ok(all) => all.iter().any(|found| matches!(found, Found::Busy { .. })),
+            Err(_) => true,
+        };
+        if busy {
+            self.tell("ndctl is not asked, as a namespace is being bound or unbound");
+            return;
+        }
+        let child = Command::new("ndctl")
+            .args(["list", "-n", &self.namespace])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(mut child) = child else { return };
+        let (sender, text) = mpsc::channel();
+        let out = child.stdout.take();
+        let reader = thread::Builder::new().spawn(move || {
+            let mut text = Vec::new();
+            if out.is_some_and(|mut out| out.read_to_end(&mut text).is_ok()) {
+                let _ = sender.send(text);
+            }
+        });
+        if reader.is_err() {
+            return;
+        }
+        if let Ok(text) = text.recv_timeout(NDCTL_PATIENCE) {
+            let _ = io::stdout().write_all(&text);
+            let _ = child.wait();
+        }
+    }
+
+    /// Tells that it is done, and has it so at boot, if that is wanted.
+    fn done(&self, text: String) -> Result<(), Failure> {
+        say(text);
+        if !self.boot {
+            return Ok(());
+        }
+        let entry = (self.target == Target::PmemDax).then(|| {
+            // It may have been claimed as one of all.
+            self.bus.claim(&self.namespace).unwrap_or_else(|| {
+                let all = self.bus.claim("all").unwrap_or_default();
+                let settings = all.strip_prefix("all").unwrap_or_default();
+                format!("{}{settings}", self.namespace)
+            })
+        });
+        let lock = lock("/run/pmem-dax.lock", LOCK_PATIENCE)?;
+        if lock.is_none() {
+            return Failure::failed("another pmem-dax sets what happens at boot, and is not done");
+        }
+        modprobe::set_boot(self.bus.root(), &self.namespace, entry).map_err(Failure::Failed)?;
+        say(format_args!(
+            "at boot {} goes to {}; if an initramfs has nd_pmem, make it again (update-initramfs -u)",
+            self.namespace, self.target
+        ));
+        Ok(())
+    }
+}
+
+/// Locks a file, and makes it if need be. Returns nothing if another process has it locked for
+/// as long.
+fn lock(name: &str, patience: Duration) -> Result<Option<File>, Failure> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(name)
+        .map_err(|error| Failure::Failed(format!("{name}: {error}")))?;
+    Ok(locked(&file, patience).then_some(file))
+}
+
+/// Returns whether the file could be locked in that time.
+fn locked(file: &File, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    loop {
+        if flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+impl Held {
+    fn new(node: &str) -> Self {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::EXCL.bits() as i32)
+            .open(Path::new(node));
+        let file = file.map_err(|error| {
+            let errno = rustix::io::Errno::from_io_error(&error);
+            let text = error.to_string();
+            // As strerror(3) has it.
+            let text = text.split(" (os error").next().unwrap_or_default();
+            match errno {
+                Some(rustix::io::Errno::BUSY) => {
+                    format!("{node}: {text}: somebody in the kernel has it")
+                }
+                _ => format!("{node}: {text}"),
+            }
+        });
+        if let Ok(file) = &file {
+            // udev does not look at a disk that is locked.
+            locked(file, UDEV_PATIENCE);
+        }
+        Held { file }
+    }
+}
