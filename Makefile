@@ -11,8 +11,9 @@ links := kselftest kselftest.h kselftest_harness.h run_kselftest.sh
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-build: ## build pmem_dax.ko for Debian's stock kernel
+build: ## build pmem_dax.ko for Debian's stock kernel, and the tool pmem-dax
 	@tools/testing/vm/kmake -q build modules
+	@tools/build
 
 install: build ## install the module, pmem-dax and its manual page, below DESTDIR if it is set
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install

@@ -11,9 +11,7 @@
 . "$LIB_DIR/../kselftest/ktap_helpers.sh"
 
 NVMET=/sys/kernel/config/nvmet/subsystems/test
-FAKES=/tmp/fakes
-
-for TOOL in "$LIB_DIR"/../../../{,../}tools/pmem-dax.sh "$(command -v pmem-dax)"; do
+for TOOL in "$LIB_DIR"/../../../{,../}build/pmem-dax "$(command -v pmem-dax)"; do
 	[ ! -x "$TOOL" ] || break
 done
 
@@ -160,7 +158,8 @@ after_failure() {
 	gadget=$config/usb_gadget/moves
 	rmdir "$gadget"/functions/mass_storage.0 "$gadget"
 	modprobe -r nvmet
-	rm -rf $FAKES
+	pkill -KILL -x pmem-dax
+	pkill -KILL -x strace
 } 2>/dev/null
 
 # processes NODE [PINS]: those that have it in ways that are hard to find: in another mount
@@ -366,22 +365,63 @@ sys.stdin.read()' /dev/pmem0 /dev/pmem0; }
 	tool 0 detach namespace0.0
 }
 
-# fake NAME LINE: what is done before the command of that name that the tool calls.
-fake() {
-	mkdir -p $FAKES
-	printf '#!/bin/sh\n%s\nexec /usr/bin/%s "$@"\n' "$2" "$1" >"$FAKES/$1"
-	chmod +x "$FAKES/$1"
+# pause CALL PATH ARGUMENTS: start the tool, which waits before its first system call CALL, of that
+# path unless it is "", until it goes on.
+pause() {
+	local call=$1 path=$2
+
+	shift 2
+	strace -D -o /tmp/trace -e "trace=$call" -e "inject=$call:delay_enter=600s" \
+		${path:+-P "$path"} "$TOOL" "$@" >/tmp/said 2>&1 &
+	PAUSED=$!
+}
+
+# go_on STATUS: the tool, which must exit so, when nobody traces it any more.
+go_on() {
+	local status=0
+
+	kill -KILL "$(sed -n 's/^TracerPid:\t//p' "/proc/$PAUSED/status")"
+	wait "$PAUSED" || status=$?
+	SAID=$(</tmp/said)
+	rm -f /tmp/said /tmp/trace
+	expect "$1" "$status" "status of the tool, which said: $SAID"
+}
+
+# wait_for COMMAND...: that it is true.
+wait_for() {
+	local i
+
+	for i in {1..150}; do
+		if "$@"; then
+			return
+		fi
+		sleep 0.2
+	done
+	fail "it is never true: $*"
+}
+
+# is_in NUMBER: the tool is at the system call of that number.
+is_in() {
+	[[ $(cat "/proc/$PAUSED/syscall" 2>/dev/null) == "$1 "* ]]
 }
 
 # Between the check and the move nobody can mount it.
 test_mount_meanwhile() {
 	both
 	mkfs.ext2 -q -F /dev/pmem0 16M
-	fake sync 'mount /dev/pmem0 /mnt 2>/dev/null && echo mounted >/tmp/result || echo busy >/tmp/result'
-	PATH=$FAKES:$PATH tool 0 attach namespace0.0
-	expect busy "$(cat /tmp/result)" "mount while it is moved"
+	# It writes back what is cached when it saw that nobody uses the disk.
+	pause fsync "" attach namespace0.0
+	wait_for is_in 74
+	if mount /dev/pmem0 /mnt 2>/dev/null; then
+		umount /mnt
+		fail "mounted while it is moved"
+	fi
+	go_on 0
 	expect pmem_dax "$(driver_of namespace0.0)" driver
-	rm -r $FAKES /tmp/result
+}
+
+unbound() {
+	[ ! -e "$DEVICES/namespace0.0/driver" ]
 }
 
 # The new driver does not want it, as its claim is gone at the last moment. Then the
@@ -389,12 +429,13 @@ test_mount_meanwhile() {
 test_goes_back() {
 	both
 	echo namespace0.0:align=1G >"$DRIVERS/pmem_dax/claim"
-	fake readlink "[ -e $DEVICES/namespace0.0/driver ] || echo -namespace0.0 >$DRIVERS/pmem_dax/claim"
-	PATH=$FAKES:$PATH tool 1 attach namespace0.0:align=2M 2>/dev/null
+	pause openat "$DRIVERS/pmem_dax/bind" attach namespace0.0:align=2M
+	wait_for unbound
+	echo -namespace0.0 >"$DRIVERS/pmem_dax/claim"
+	go_on 1
 	said "nd_pmem has it again: nothing was changed"
 	expect nd_pmem "$(driver_of namespace0.0)" driver
 	expect namespace0.0:align=1G "$(claims)" claims
-	rm -r $FAKES
 }
 
 # In fsdax mode it moves as well; in others it is somebody's data.

@@ -9,7 +9,7 @@
 # shellcheck source=/dev/null
 . "$LIB_DIR/../kselftest/ktap_helpers.sh"
 
-for TOOL in "$LIB_DIR"/../../../{,../}tools/pmem-dax.sh "$(command -v pmem-dax)"; do
+for TOOL in "$LIB_DIR"/../../../{,../}build/pmem-dax "$(command -v pmem-dax)"; do
 	[ ! -x "$TOOL" ] || break
 done
 
