@@ -15,7 +15,7 @@ build: ## build pmem_dax.ko for Debian's stock kernel, and the tool pmem-dax
 	@tools/testing/vm/kmake -q build modules
 	@tools/build
 
-install: build ## install the module, pmem-dax and its manual page, below DESTDIR if it is set
+install: build ## install the module, pmem-dax, its manual page and bash completion, below DESTDIR if it is set
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install
 
 clean: ## remove what was built
