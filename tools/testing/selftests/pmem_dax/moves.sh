@@ -160,6 +160,7 @@ after_failure() {
 	modprobe -r nvmet
 	pkill -KILL -x pmem-dax
 	pkill -KILL -x strace
+	[ ! -e /dev/away ] || mv /dev/away /dev/pmem0
 } 2>/dev/null
 
 # processes NODE [PINS]: those that have it in ways that are hard to find: in another mount
@@ -438,6 +439,50 @@ test_goes_back() {
 	expect namespace0.0:align=1G "$(claims)" claims
 }
 
+# What a unit of systemd asks before it starts what maps the disk.
+test_check() {
+	both
+	tool 1 check namespace0.0
+	said "namespace0.0 belongs to the driver nd_pmem, not pmem_dax"
+	tool 1 check namespace9.0
+	hand_over namespace0.0 pmem_dax
+	tool 0 check namespace0.0
+	expect "" "$SAID" "what it says if all is well"
+	mv /dev/pmem0 /dev/away
+	tool 1 check namespace0.0
+	said "there is no /dev/pmem0, which namespace0.0 should be"
+	mknod /dev/pmem0 b 7 0
+	tool 1 check namespace0.0
+	said "/dev/pmem0 is not namespace0.0: it is the device 7:0, and the disk is .*"
+	mv /dev/away /dev/pmem0
+	tool 0 check namespace0.0
+	echo namespace0.0 >"$DRIVERS/pmem_dax/unbind"
+	tool 1 check namespace0.0
+	said "namespace0.0 has no driver"
+}
+
+# json EXPRESSION: in Python, of what the tool said.
+json() {
+	python3 -I -S -c 'import json, sys; said = json.load(sys.stdin); print(eval(sys.argv[1]))' \
+		"$1" <<<"$SAID"
+}
+
+test_json() {
+	both
+	hand_over namespace2.0 pmem_dax
+	tool 0 list --json
+	expect "['raw', 536870912, 'nd_pmem', '/dev/pmem0', None, False]" \
+		"$(json '[said[0][k] for k in ("mode", "size", "driver", "disk", "claim", "used")]')" \
+		"namespace0.0"
+	expect "['namespace2.0', 'pmem_dax', 'namespace2.0', None]" \
+		"$(json '[said[2][k] for k in ("namespace", "driver", "claim", "busy")]')" "namespace2.0"
+	exec 5</dev/pmem2
+	tool 0 status --json namespace2.0
+	expect "process pmem2 $BASHPID True" \
+		"$(json '"{kind} {device} {pid} ".format(**said["users"][0]) + str(said["used"])')" users
+	exec 5<&-
+}
+
 # In fsdax mode it moves as well; in others it is somebody's data.
 test_modes() {
 	both
@@ -459,4 +504,4 @@ clean_up() {
 
 run_tests namespace0.0 namespace2.0 -- there_and_back settings all wrong_arguments \
 	nd_pmem_in_use pmem_dax_in_use nd_pmem_in_kernel pmem_dax_in_kernel on_its_way \
-	mount_meanwhile goes_back modes
+	mount_meanwhile goes_back modes check json

@@ -34,7 +34,7 @@ sys.stdin.read()' "$1"; }
 tool() {
 	local status=0
 
-	timeout 30 "$TOOL" "$@" >/tmp/said 2>&1 || status=$?
+	timeout 5 "$TOOL" "$@" >/tmp/said 2>&1 || status=$?
 	SAID=$(</tmp/said)
 	expect 3 "$status" "status of pmem-dax $*, which said: $SAID"
 	grep -qx "pmem-dax: $NAMESPACE is being unbound: dmesg says what it waits for" <<<"$SAID" ||
@@ -54,8 +54,14 @@ waits() {
 	grep -q "^$1 .* ? *? *? *?\$" <<<"$SAID" || fail "it lists: $SAID"
 	grep -q "^namespace0.0 *raw *512M *- *- *no *-\$" <<<"$SAID" || fail "it lists: $SAID"
 	tool status "$1"
+	tool check "$1"
 	tool attach "$1"
 	tool detach "$1"
+	# Another one can be moved meanwhile.
+	timeout 5 "$TOOL" attach namespace0.0 >/tmp/said || fail "namespace0.0 could not be moved"
+	expect "pmem-dax: namespace0.0 is /dev/pmem0 of pmem_dax now" "$(</tmp/said)" "what it said"
+	echo namespace0.0 >"$DRIVERS/pmem_dax/unbind"
+	echo -namespace0.0 >"$DRIVERS/pmem_dax/claim"
 	let_go
 	wait $unbind
 	timeout 30 "$TOOL" status "$1" | grep -x "driver:  *none"
