@@ -13,7 +13,10 @@ use crate::{
     geometry::Geometry,
     io,
     lent::Lent,
-    mapping,
+    mapping::{
+        self,
+        Apart, //
+    },
     mappings::Mappings,
     poison::Media,
     sync::{
@@ -118,6 +121,7 @@ pub(crate) struct Device {
     #[pin]
     pub(crate) lent: Lent,
     pub(crate) order: TouchOrder,
+    pub(crate) apart: Apart,
     /// Who has it may write to bad memory, which takes long. Taken before the memory is entered.
     #[pin]
     pub(crate) healing: Mutex<()>,
@@ -165,6 +169,7 @@ impl Device {
             mappings <- Mappings::new(),
             lent <- Lent::new(),
             order: TouchOrder::new(),
+            apart: Apart::new(),
             healing <- new_mutex!((), "pmem_dax healing"),
             leaving: AtomicBool::new(false),
             global_sync: AtomicBool::new(true),
@@ -189,9 +194,9 @@ impl Device {
         area: Area<'_>,
         page: PageOffset,
     ) -> Result {
-        // Who has nothing of the node mapped has no neighbours.
-        let is_first = !this.mappings.any(node.partition());
-        let fits = |file: &&BackingFile| is_first || !area.touches(file);
+        // Where nothing of the node is mapped there are no neighbours, either.
+        let is_apart = this.apart.is_set() || !this.mappings.any(node.partition());
+        let fits = |file: &&BackingFile| is_apart || !area.touches(file);
 
         if let Some(file) = this.users.lock().files_of(node).find(fits) {
             area.set_file::<T>(file, page);

@@ -15,6 +15,10 @@ use crate::{
         Placement, //
     },
 };
+use core::sync::atomic::{
+    AtomicI32,
+    Ordering, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -40,6 +44,7 @@ use kernel_ext::{
             Area, //
         },
     },
+    task::current_thread,
     units::{
         ByteRange,
         Order,
@@ -293,6 +298,32 @@ fn refuse_caches(device: &Device, error: Error) -> Error {
     refuse(device, why, error)
 }
 
+/// The thread that makes a mapping which has nothing beside it: it asks where that fits and makes it without
+/// letting go of the lock of the mm, or asks again (mm/mmap.c: do_mmap).
+pub(crate) struct Apart(AtomicI32);
+
+impl Apart {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicI32::new(0))
+    }
+
+    fn set(&self) {
+        self.0.store(current_thread(), Ordering::Relaxed);
+    }
+
+    fn clear(&self) {
+        if self.is_set() {
+            self.0.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is the one that runs.
+    #[inline]
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == current_thread()
+    }
+}
+
 /// Finds an address at which large pages fit, unless the caller named one.
 pub(crate) fn place(device: &Device, node: Node<'_>, request: AddressRequest<'_>) -> Result<usize> {
     let geometry = &device.dax.data().geometry;
@@ -308,9 +339,14 @@ pub(crate) fn place(device: &Device, node: Node<'_>, request: AddressRequest<'_>
         });
 
     if let Some(placement) = placement {
-        if let Ok(address) = request.find(placement.extra) {
-            return placement.adjust(address).ok_or(ENOMEM);
+        let page = Order::Pte.bytes();
+
+        // With room for a page on both sides of it.
+        if let Ok(address) = request.find(placement.extra + page) {
+            device.apart.set();
+            return placement.adjust(address + page).ok_or(ENOMEM);
         }
     }
+    device.apart.clear();
     request.find(0)
 }

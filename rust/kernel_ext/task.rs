@@ -19,6 +19,12 @@ pub struct Process {
     name: [u8; NAME_LEN],
 }
 
+/// The number of the thread that runs, which no other has as long as it does. It is not 0.
+#[inline]
+pub fn current_thread() -> Pid {
+    current!().pid()
+}
+
 impl Process {
     /// The one that runs.
     pub fn current() -> Self {
