@@ -39,7 +39,7 @@ static off_t some_offset(void)
 static void map_some(int fd)
 {
 	size_t length = (1 + below(below(2) ? 8 : 1500)) * SZ_4K;
-	size_t skew = below(2) ? 0 : below(512) * SZ_4K;
+	size_t skew = below(2) ? 0 : below(512) * SZ_4K, first;
 	bool store = below(2);
 	off_t offset = some_offset(), page, i;
 	char *map, *grown;
@@ -51,13 +51,20 @@ static void map_some(int fd)
 		return;
 	if (below(4) == 0)
 		madvise(map, length, below(2) ? MADV_POPULATE_READ : MADV_POPULATE_WRITE);
-	/* More than was asked for. */
-	grown = mremap(map, length, length + SZ_2M, MREMAP_MAYMOVE);
-	if (grown != MAP_FAILED)
-		_exit(BREACH);
+	/* More than was asked for at first. */
+	first = length;
+	if (below(2)) {
+		grown = mremap(map, length, length + SZ_2M, MREMAP_MAYMOVE);
+		if (grown != MAP_FAILED) {
+			map = grown;
+			length += SZ_2M;
+		}
+	}
 	for (tries = 0; tries < 24; tries++) {
 		i = tries < 4 ? length / SZ_4K - 1 - tries : below(length / SZ_4K);
-		if (i < 0)
+		if (tries >= 4 && tries < 8)
+			i = first / SZ_4K - 2 + tries - 4;
+		if (i < 0 || i >= length / SZ_4K)
 			continue;
 		page = offset / SZ_4K + i;
 		code = bus_code(map + i * SZ_4K, store);

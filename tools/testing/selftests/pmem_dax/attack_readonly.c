@@ -414,8 +414,7 @@ static void by_ioctl(const struct loot *loot)
 
 static const struct route routes[] = {
 	{ .name = "mprotect", .walk = by_mprotect },
-	/* It must not be copied so, as each call of mmap has a claim of its own. */
-	{ .name = "mprotect of a copy", .walk = by_mprotect_of_a_copy, .blind = true },
+	{ .name = "mprotect of a copy", .walk = by_mprotect_of_a_copy },
 	{ .name = "mprotect after moving it", .walk = by_moving_to_another },
 	{ .name = "a new mapping", .walk = by_a_new_mapping },
 	{ .name = "a new mapping with MAP_SYNC", .walk = by_a_validated_mapping },

@@ -986,7 +986,7 @@ static int protect_written(FIXTURE_DATA(mapping_calls) *self)
 	return n < 0 ? n : 0;
 }
 
-/* The kernel notes which pages are stored to: no store is missed, however the page comes to be there. */
+/* The kernel notes which pages are stored to: none is missed, however it comes to be there. */
 CALL(watch_stores)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = ASYNC | UNPOPULATED };

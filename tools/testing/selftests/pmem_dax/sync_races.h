@@ -53,7 +53,8 @@ static void say(char what, const struct thread *thread, uint64_t place)
 
 static char *map_race(int prot)
 {
-	return map_skewed(race.fd, race.length, race.from, race.small ? SZ_4K : 0, prot, MAP_SHARED);
+	return map_skewed(race.fd, race.length, race.from, race.small ? SZ_4K : 0, prot,
+			  MAP_SHARED);
 }
 
 /* A page in each turn, some of them those of the last turns, next to those of the others. */
