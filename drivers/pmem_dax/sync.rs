@@ -299,9 +299,8 @@ impl Device {
         let mut pinned = 0u64;
 
         for (i, chunk) in taken.chunks().enumerate() {
-            // It stays marked, and who pins a lot of memory has no use of a fault for each of it. What file
-            // systems may map has references of mappings that cannot be told.
-            if self.mode == Mode::Generic && self.is_referenced(alive, &chunk) {
+            // It stays marked, and who pins a lot of memory has no use of a fault for each of it.
+            if chunk.range().is_some_and(|range| alive.is_pinned(range)) {
                 pinned |= 1 << i;
             } else {
                 self.protect(&chunk, &mut gigantic);

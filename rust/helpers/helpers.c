@@ -94,6 +94,11 @@ int pmem_helper_folio_mapcount(const struct folio *folio)
 	return folio_mapcount(folio);
 }
 
+bool pmem_helper_folio_maybe_dma_pinned(struct folio *folio)
+{
+	return folio_maybe_dma_pinned(folio);
+}
+
 bool pmem_helper_folio_test_large(const struct folio *folio)
 {
 	return folio_test_large(folio);

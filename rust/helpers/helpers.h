@@ -43,6 +43,7 @@ struct folio *pmem_helper_pfn_folio(unsigned long pfn);
 void pmem_helper_get_page(struct page *page);
 int pmem_helper_folio_ref_count(const struct folio *folio);
 int pmem_helper_folio_mapcount(const struct folio *folio);
+bool pmem_helper_folio_maybe_dma_pinned(struct folio *folio);
 bool pmem_helper_folio_test_large(const struct folio *folio);
 bool pmem_helper_folio_trylock(struct folio *folio);
 void pmem_helper_SetPageHWPoison(struct page *page);

@@ -984,6 +984,12 @@ impl<T: Operations> Alive<'_, T> {
         self.device.pages.is_referenced(range)
     }
 
+    /// Whether somebody seems to pin memory of the 2 MiB of `range`. That is a guess, which does not take
+    /// long to make.
+    pub fn is_pinned(&self, range: ByteRange) -> bool {
+        self.device.pages.is_pinned(range)
+    }
+
     /// Takes back what was mapped in single pages: as long as it is ours, fs/dax.c (grab_mapping_entry)
     /// maps that place in single pages, whoever comes next. What was mapped in large ones stays, and
     /// costs less when it is mapped again. Nothing is taken back while a page is pinned.

@@ -574,6 +574,20 @@ impl PageMap {
         None
     }
 
+    /// Whether somebody seems to pin a page of the folio that has the first one of `range`, for as long as
+    /// transfers may take.
+    ///
+    /// C: `folio_maybe_dma_pinned`
+    pub(crate) fn is_pinned(&self, range: ByteRange) -> bool {
+        let first = range.before(self.len()).start() >> PAGE_SHIFT;
+
+        // SAFETY: The memory is mapped; struct pages are never freed before `release` is done.
+        let folio = unsafe { bindings::pfn_folio(self.first.0 + first as usize) };
+
+        // SAFETY: As above. Others change the counter.
+        unsafe { bindings::folio_maybe_dma_pinned(folio) }
+    }
+
     /// Whether a folio that has a page of `range` has a reference that is not of a mapping. Of memory of our
     /// own, `range` is in one folio. Looks at each.
     pub(crate) fn is_referenced(&self, range: ByteRange) -> bool {
