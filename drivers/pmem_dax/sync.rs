@@ -73,42 +73,18 @@ pub(crate) enum Account {
 /// There are no more.
 const SHARES: usize = u64::BITS as usize;
 
-/// Syncs that wait for a share, by numbers.
-#[derive(Clone, Copy, Default)]
-struct Queue {
-    // Of who comes next, and of whose turn it is.
-    last: u32,
-    first: u32,
-}
-
-impl Queue {
-    fn come(&mut self) -> u32 {
-        let number = self.last;
-
-        self.last = number.wrapping_add(1);
-        number
-    }
-
-    fn is_next(&self, number: u32) -> bool {
-        self.first == number
-    }
-
-    /// The first one goes. Returns whether nobody is left.
-    fn go(&mut self) -> bool {
-        self.first = self.first.wrapping_add(1);
-        self.first == self.last
-    }
-}
+/// How often a sync may be too late for a share that was free.
+const PATIENCE: u32 = 8;
 
 /// Where syncs wait for one another.
 #[pin_data]
 pub(crate) struct Waiting {
-    // Those for each share.
+    // How many were too late for each share too often.
     #[pin]
-    queues: Mutex<[Queue; SHARES]>,
+    impatient: Mutex<[u32; SHARES]>,
     #[pin]
     released: CondVar,
-    // The shares that some wait for.
+    // The shares of which there are some.
     wanted: AtomicU64,
     // When there were none.
     since: Instant<Monotonic>,
@@ -117,7 +93,7 @@ pub(crate) struct Waiting {
 impl Waiting {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            queues <- new_mutex!([Queue::default(); SHARES], "pmem_dax syncs"),
+            impatient <- new_mutex!([0; SHARES], "pmem_dax syncs"),
             released <- new_condvar!("pmem_dax syncs"),
             wanted: AtomicU64::new(0),
             since: Instant::now(),
@@ -142,26 +118,40 @@ impl<'a> Claim<'a> {
         }
     }
 
-    /// Claims another share, behind those that are waiting for it. May sleep.
+    /// Claims another share. May sleep.
     fn add(&mut self, share: u64) {
         let Device { dirty, syncs, .. } = self.device;
         let bit = 1 << share;
 
         if syncs.wanted.load(Ordering::Relaxed) & bit != 0 || !dirty.claim(share) {
-            // One that syncs all the time would have it again before one that was woken comes to look.
-            let place = share as usize % SHARES;
-            let mut queues = syncs.queues.lock();
-            let number = queues[place].come();
-
-            syncs.wanted.fetch_or(bit, Ordering::Relaxed);
-            while !queues[place].is_next(number) || !dirty.claim(share) {
-                syncs.released.wait(&mut queues);
-            }
-            if queues[place].go() {
-                syncs.wanted.fetch_and(!bit, Ordering::Relaxed);
-            }
+            self.wait_for(share);
         }
         self.shares |= bit;
+    }
+
+    /// Claims a share that another sync has, or will have again before one that was woken is on a CPU. So
+    /// one that was too late again and again is the next one.
+    #[cold]
+    fn wait_for(&self, share: u64) {
+        let Device { dirty, syncs, .. } = self.device;
+        let place = share as usize % SHARES;
+        let mut impatient = syncs.impatient.lock();
+        let mut tries = 0;
+
+        while impatient[place] != 0 && tries <= PATIENCE || !dirty.claim(share) {
+            if tries == PATIENCE {
+                impatient[place] += 1;
+                syncs.wanted.fetch_or(1 << share, Ordering::Relaxed);
+            }
+            tries += 1;
+            syncs.released.wait(&mut impatient);
+        }
+        if tries > PATIENCE {
+            impatient[place] -= 1;
+            if impatient[place] == 0 {
+                syncs.wanted.fetch_and(!(1 << share), Ordering::Relaxed);
+            }
+        }
     }
 }
 
@@ -169,7 +159,7 @@ impl Drop for Claim<'_> {
     fn drop(&mut self) {
         self.device.dirty.release(self.shares, self.failed);
         // Who found a share claimed waits by now.
-        drop(self.device.syncs.queues.lock());
+        drop(self.device.syncs.impatient.lock());
         self.device.syncs.released.notify_all();
     }
 }
