@@ -19,6 +19,9 @@ use kernel::{
 };
 use kernel_ext::block::node::Claim;
 
+/// The locks of claims.
+const LOCKS: usize = 16;
+
 /// How many mappings there are of the disk and of each partition, by what they hold it, and how many
 /// writers there are to their page caches, which must not be dirty under a mapping.
 #[pin_data]
@@ -29,9 +32,10 @@ pub(crate) struct Mappings {
     // Of the mappings, those that share a claim, which is at the same place of `claims`.
     sharers: [AtomicU32; 256],
     // With the lock, mappings of a node are made the first and are the last. mmap_lock may be held when
-    // it is taken, and open_mutex of the disk is taken after it.
+    // it is taken, and open_mutex of the disk is taken after it. It is held while a page cache is written
+    // back, so partitions of low numbers have one each.
     #[pin]
-    claims: Mutex<[Option<Claim>; 256]>,
+    claims: [Mutex<[Option<Claim>; 256 / LOCKS]>; LOCKS],
     writers: AtomicU32,
 }
 
@@ -41,7 +45,9 @@ impl Mappings {
             counts: [const { AtomicU32::new(0) }; 256],
             left: [const { AtomicBool::new(false) }; 256],
             sharers: [const { AtomicU32::new(0) }; 256],
-            claims <- new_mutex!([const { None }; 256], "pmem_dax claims"),
+            claims <- pin_init::pin_init_array_from_fn(|_| {
+                new_mutex!([const { None }; 256 / LOCKS], "pmem_dax claims")
+            }),
             writers: AtomicU32::new(0),
         })
     }
@@ -65,12 +71,13 @@ impl Mappings {
         if join().is_ok() {
             return Ok(());
         }
-        let mut claims = self.claims.lock();
+        let (lock, place) = Self::claim_of(partition);
+        let mut claims = self.claims[lock].lock();
 
         if join().is_ok() {
             return Ok(());
         }
-        claims[usize::from(partition)] = Some(claim()?);
+        claims[place] = Some(claim()?);
         sharers.store(1, Ordering::Release);
         Ok(())
     }
@@ -88,7 +95,8 @@ impl Mappings {
         if leave.is_ok() {
             return self.remove(partition);
         }
-        let mut claims = self.claims.lock();
+        let (lock, place) = Self::claim_of(partition);
+        let mut claims = self.claims[lock].lock();
 
         // Others may have come meanwhile.
         if sharers.fetch_sub(1, Ordering::AcqRel) != 1 {
@@ -96,7 +104,14 @@ impl Mappings {
         }
         last();
         self.remove(partition);
-        claims[usize::from(partition)] = None;
+        claims[place] = None;
+    }
+
+    /// The lock of the claim of a partition, and its place behind that.
+    fn claim_of(partition: u8) -> (usize, usize) {
+        let partition = usize::from(partition);
+
+        (partition % LOCKS, partition / LOCKS)
     }
 
     fn count(&self, partition: u8) -> Option<&AtomicU32> {
