@@ -91,5 +91,6 @@ int main(int argc, char **argv)
 	race.namespace = "namespace0.0";
 	race.length = 2 * SZ_2M;
 	race.turns = 64;
+	race.seconds = 2;
 	return sync_races_main(argc, argv, NULL, "namespace0.0");
 }

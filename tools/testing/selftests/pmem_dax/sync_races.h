@@ -16,7 +16,6 @@
 
 #define CHUNK		SZ_2M
 #define THREADS		4
-#define SECONDS		2
 
 static struct {
 	/* Set by main(): what each thread maps, and from where on the device. */
@@ -25,6 +24,8 @@ static struct {
 	off_t from;
 	/* How often each of them stores: what is said in a round fits the trace. */
 	int turns;
+	/* How long there are rounds. */
+	int seconds;
 
 	int fd, marker;
 	atomic_bool stop;
@@ -202,7 +203,7 @@ FIXTURE_TEARDOWN(sync_races)
 static void rounds(struct __test_metadata *_metadata, FIXTURE_DATA(sync_races) *self,
 		   void *(*first)(void *), void *(*last)(void *))
 {
-	time_t end = time(NULL) + SECONDS;
+	time_t end = time(NULL) + race.seconds;
 	int i;
 
 	do {

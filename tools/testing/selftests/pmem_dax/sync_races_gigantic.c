@@ -50,5 +50,6 @@ int main(int argc, char **argv)
 	race.namespace = "namespace4.0";
 	race.length = 1UL << 30;
 	race.turns = 2;
+	race.seconds = 1;
 	return sync_races_main(argc, argv, "region4", "namespace4.0:align=1G");
 }
