@@ -86,7 +86,7 @@ pub(crate) struct Waiting {
     released: CondVar,
     // The shares of which there are some.
     wanted: AtomicU64,
-    // When there were none.
+    // From when on the time of syncs is counted.
     since: Instant<Monotonic>,
 }
 
