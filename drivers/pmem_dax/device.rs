@@ -21,7 +21,7 @@ use crate::{
     poison::Media,
     sync::{
         Account,
-        Waiting, //
+        Syncs, //
     }, //
 };
 use core::{
@@ -115,7 +115,7 @@ pub(crate) struct Device {
     pub(crate) synchronous: bool,
     pub(crate) dirty: Dirty,
     #[pin]
-    pub(crate) syncs: Waiting,
+    pub(crate) syncs: Syncs,
     #[pin]
     pub(crate) mappings: Mappings,
     #[pin]
@@ -148,6 +148,7 @@ impl Device {
         let len = geometry.all().ok_or(EINVAL)?.len();
         let dirty = Dirty::new(len)?;
         let synchronous = region.is_synchronous();
+        let syncs = Syncs::new(!synchronous);
 
         Ok(try_pin_init!(Self {
             dax <- dax::Device::new(
@@ -165,7 +166,7 @@ impl Device {
             mode: settings.mode,
             synchronous,
             dirty,
-            syncs <- Waiting::new(),
+            syncs <- syncs,
             mappings <- Mappings::new(),
             lent <- Lent::new(),
             order: TouchOrder::new(),

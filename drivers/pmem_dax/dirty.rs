@@ -70,7 +70,8 @@ struct Chunks {
     blocks: Bits,
     // Those of which pages were.
     paged: Bits,
-    // Those that a sync took and did not make durable yet.
+    // Those that a sync has: it took their marks and did not write them back yet, or did not make them
+    // durable, if that may fail.
     taken: Bits,
     // Those of which the next store is to be mapped by a page, and those for which that did not pay.
     sparse: Bits,
@@ -122,14 +123,15 @@ fn ones(first: u64, count: u64) -> u64 {
 ///
 /// They have three levels: a page, its chunk, and a share of all chunks. A fault sets them from below to
 /// above, and none that maps a page leaves one of them out. A sync takes away those of chunks and pages
-/// first, and that of the share when nothing is left; meanwhile the share is [claimed](Self::claim).
+/// first, and that of the share when nothing is left. While one has a chunk, another one does not take it.
 pub(crate) struct Dirty {
     // Shares with marks.
     summary: Bits,
-    // Shares that a sync works on.
-    claimed: Bits,
-    // How often one let go of some.
-    released: AtomicU64,
+    // Shares of which a sync looks whether the mark may go.
+    settling: Bits,
+    // How many syncs started to take marks, and how many of those are over.
+    started: AtomicU64,
+    over: AtomicU64,
     // A share has two to the power of this chunks, and no less than a word.
     share: u32,
     chunks: KVVec<Chunks>,
@@ -141,10 +143,32 @@ pub(crate) struct Dirty {
     hints: Bits,
 }
 
+/// A sync at work.
+pub(crate) struct AtWork<'a> {
+    dirty: &'a Dirty,
+    turn: u64,
+}
+
+impl AtWork<'_> {
+    /// Where it begins, so that syncs do not go one behind the other: another number for each, and zero if
+    /// it is the only one.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turn
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.dirty.over.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 /// What was taken of the marks of one word of chunks.
 pub(crate) struct Taken {
     // The word.
     index: u64,
+    // No other sync takes these. Of some there was nothing left to take.
+    claimed: u64,
     blocks: u64,
     paged: u64,
     // The marks of the pages of the chunks in `paged`, in that order.
@@ -167,22 +191,28 @@ impl Taken {
     pub(crate) const fn new() -> Self {
         Self {
             index: 0,
+            claimed: 0,
             blocks: 0,
             paged: 0,
             pages: [[0; WORDS_PER_CHUNK]; Self::MOST_PAGED],
         }
     }
 
-    /// Which chunks of the word there are.
+    /// Which chunks of the word no other sync takes now.
     pub(crate) fn mask(&self) -> u64 {
-        self.blocks | self.paged
+        self.claimed
+    }
+
+    /// The word.
+    pub(crate) fn index(&self) -> u64 {
+        self.index
     }
 
     /// The chunks.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
         let paged_before = |bit: u64| (self.paged & !(u64::MAX << bit)).count_ones() as usize;
 
-        set_bits(self.mask()).map(move |bit| {
+        set_bits(self.blocks | self.paged).map(move |bit| {
             let number = self.index * BITS + bit;
 
             match self.pages.get(paged_before(bit)) {
@@ -205,6 +235,14 @@ pub(crate) fn set_bits(mut word: u64) -> impl Iterator<Item = u64> {
             bit
         })
     })
+}
+
+/// The same from that on of which `number` modulo their count is the place.
+pub(crate) fn bits_from(word: u64, number: u64) -> impl Iterator<Item = u64> {
+    let place = number % u64::from(word.count_ones()).max(1);
+    let first = set_bits(word).nth(place as usize).unwrap_or(0);
+
+    set_bits(word.rotate_right(first as u32)).map(move |bit| (bit + first) % BITS)
 }
 
 impl Chunk<'_> {
@@ -285,8 +323,9 @@ impl Dirty {
 
         Ok(Self {
             summary: Bits::new(),
-            claimed: Bits::new(),
-            released: AtomicU64::new(0),
+            settling: Bits::new(),
+            started: AtomicU64::new(0),
+            over: AtomicU64::new(0),
             share,
             chunks: vector(words, |index| Chunks::new(share_of(index)))?,
             pages: vector(chunks * WORDS_PER_CHUNK as u64, |_| Bits::new())?,
@@ -404,9 +443,9 @@ impl Dirty {
     /// The shares of `range` in which something may have been stored to.
     #[inline]
     pub(crate) fn marked(&self, range: ByteRange) -> u64 {
-        // In this order: a share without its mark was claimed by a sync that took that, and had written back
-        // what was marked before; or it is marked again before that sync lets go of it.
-        let marked = self.summary.load() | self.claimed.load() | self.summary.load();
+        // In this order: a sync that takes the mark of a share looks for others that are left, and marks it again
+        // before it is content. The next one that looks finds those before it takes the mark.
+        let marked = self.summary.load() | self.settling.load() | self.summary.load();
 
         if marked == 0 || range.is_empty() {
             return 0;
@@ -416,29 +455,37 @@ impl Dirty {
 
     /// Whether there is no mark at all, and no sync at work.
     pub(crate) fn is_empty(&self) -> bool {
-        loop {
-            let released = self.released.load(Ordering::SeqCst);
+        // In this order: if as many were over as have started, there was none in between, when nothing was
+        // marked. Who is told so does not even flush.
+        let over = self.over.load(Ordering::SeqCst);
 
-            // In this order: a share without its mark is claimed by the sync that took that. And who is told
-            // so does not even flush, so that one may not have let go of it since and have failed.
-            if self.summary.load() | self.claimed.load() != 0 {
-                return false;
-            }
-            if self.released.load(Ordering::SeqCst) == released {
-                return true;
-            }
+        self.summary.load() == 0 && self.started.load(Ordering::SeqCst) == over
+    }
+
+    /// A sync that is about to take marks, until that is dropped: what it took is durable then, or marked
+    /// again.
+    pub(crate) fn at_work(&self) -> AtWork<'_> {
+        let before = self.started.fetch_add(1, Ordering::SeqCst);
+
+        AtWork {
+            dirty: self,
+            turn: match self.over.load(Ordering::Relaxed) < before {
+                true => before,
+                false => 0,
+            },
         }
     }
 
-    /// Claims a share, unless it is claimed. Its marks are taken by its claimer alone.
-    pub(crate) fn claim(&self, share: u64) -> bool {
-        let bit = 1u64.wrapping_shl(share as u32);
-
-        self.claimed.0.fetch_or(bit, Ordering::SeqCst) & bit == 0
+    /// What was [taken](Self::take) is written back, and the flush that makes it durable cannot fail.
+    pub(crate) fn written(&self, taken: &Taken) {
+        if let Some(word) = self.word(taken.index) {
+            // Who waits for it says so before it looks at it.
+            word.taken.0.fetch_and(!taken.mask(), Ordering::SeqCst);
+        }
     }
 
-    /// Lets go of `shares`, of which what was taken is durable, or not if `failed`: then it is marked
-    /// again, as chunks.
+    /// What was taken of `shares` is durable, or not if `failed`: then it is marked again, as chunks. Takes
+    /// their marks otherwise, as [`settle`](Self::settle) does. No other sync is at work.
     pub(crate) fn release(&self, shares: u64, failed: bool) {
         for index in set_bits(shares).flat_map(|share| self.words(share)) {
             let Some(word) = self.word(index) else {
@@ -454,8 +501,7 @@ impl Dirty {
             }
             word.taken.take(taken);
         }
-        self.released.fetch_add(1, Ordering::SeqCst);
-        self.claimed.0.fetch_and(!shares, Ordering::SeqCst);
+        set_bits(shares).for_each(|share| self.settle(share));
     }
 
     /// The words of the chunks of a share.
@@ -465,59 +511,76 @@ impl Dirty {
         share * words..((share + 1) * words).min(self.chunks.len() as u64)
     }
 
-    /// Takes the mark of a share, which the caller claimed, if nothing else of it is marked. To be called
-    /// when what was taken is written back.
+    /// Takes the mark of a share if nothing of it is marked any more, and no sync has something of it. To be
+    /// called when what was taken is written back.
     pub(crate) fn settle(&self, share: u64) {
         let bit = 1u64.wrapping_shl(share as u32);
 
-        if self.is_marked(share) {
+        // One at a time, which looks all that time: see `marked`.
+        if self.settling.0.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
             return;
         }
-        self.summary.0.fetch_and(!bit, Ordering::SeqCst);
-        // A fault may have found it set, after it marked a chunk that was not seen.
-        if self.is_marked(share) {
-            self.summary.set(bit);
+        if !self.is_marked(share) {
+            self.summary.0.fetch_and(!bit, Ordering::SeqCst);
+            // A fault may have found it set, after it marked a chunk that was not seen.
+            if self.is_marked(share) {
+                self.summary.set(bit);
+            }
         }
+        self.settling.take(bit);
     }
 
-    /// Whether a chunk of a share is marked.
+    /// Whether a chunk of a share is marked, or taken.
     fn is_marked(&self, share: u64) -> bool {
+        // In this order: who takes a mark notes that before. Who gives one back marks the share.
         self.words(share)
             .filter_map(|index| self.word(index))
-            .any(|word| word.marked() != 0)
+            .any(|word| word.marked() != 0 || word.taken.load() != 0)
     }
 
-    /// Takes the marks of those chunks of a word that are `wanted`, or of as many as it may at a time, into
-    /// `taken`. Returns whether there are some.
+    /// Takes the marks of those chunks of a word that are `wanted`, and that no other sync has, or of as many
+    /// as it may at a time, into `taken`. Returns which of the wanted ones another sync has.
     ///
-    /// The caller claimed the share.
-    pub(crate) fn take(&self, index: u64, wanted: u64, taken: &mut Taken) -> bool {
-        let Some(word) = self.word(index) else {
-            return false;
-        };
-
-        let paged = word.paged.load() & wanted;
-
+    /// What is neither taken nor returned is written back, but for what is stored to meanwhile.
+    pub(crate) fn take(&self, index: u64, wanted: u64, taken: &mut Taken) -> u64 {
         taken.index = index;
-        taken.paged = 0;
-        for bit in set_bits(paged).take(Taken::MOST_PAGED) {
-            taken.paged |= 1 << bit;
+        (taken.claimed, taken.blocks, taken.paged) = (0, 0, 0);
+        let Some(word) = self.word(index) else {
+            return 0;
+        };
+        // In this order: what is not marked, as another sync took it, that one has or has written back.
+        let blocks = word.blocks.load() & wanted;
+        let paged = word.paged.load() & wanted;
+        let others = word.taken.load() & wanted;
+        let mut claimed = (blocks | paged) & !others;
+
+        if claimed == 0 {
+            return others;
         }
-        // Not without its pages.
-        taken.blocks = word.blocks.load() & wanted & (!paged | taken.paged);
-        if taken.mask() == 0 {
-            return false;
+        let mut too_many = paged & claimed;
+
+        for _ in 0..Taken::MOST_PAGED {
+            too_many &= too_many.wrapping_sub(1);
         }
-        // First, as who finds nothing marked looks here next.
-        word.taken.set(taken.mask());
-        word.blocks.take(taken.blocks);
-        word.paged.take(taken.paged);
+        claimed &= !too_many;
+        // First, as who finds nothing marked looks here next; and who sets it has the chunk.
+        let others = others | word.taken.0.fetch_or(claimed, Ordering::AcqRel) & claimed;
+
+        taken.claimed = claimed & !others;
+        taken.blocks = word.blocks.take(taken.claimed);
+        taken.paged = word.paged.take(taken.claimed & paged);
         for (bit, marks) in set_bits(taken.paged).zip(&mut taken.pages) {
             for (pages, marks) in self.pages_of(index * BITS + bit).iter().zip(marks) {
                 *marks = pages.take(u64::MAX);
             }
         }
-        true
+        others
+    }
+
+    /// Whether another sync still has some of the chunks of a word.
+    pub(crate) fn is_taken(&self, index: u64, chunks: u64) -> bool {
+        self.word(index)
+            .is_some_and(|word| word.taken.0.load(Ordering::SeqCst) & chunks != 0)
     }
 
     /// The marks of a chunk's pages.
@@ -527,6 +590,11 @@ impl Dirty {
         self.pages
             .get(first..first + WORDS_PER_CHUNK)
             .unwrap_or_default()
+    }
+
+    /// The bytes of a chunk, by its word and its bit there.
+    pub(crate) fn chunk(index: u64, bit: u64) -> Option<ByteRange> {
+        ByteRange::new((index * BITS + bit) * PMD_SIZE, PMD_SIZE)
     }
 
     /// The chunks of a word that lie wholly in `range`.
@@ -658,7 +726,7 @@ impl Dirty {
 
         for bit in set_bits((blocks | paged) & wanted) {
             let chunk = index * BITS + bit;
-            let whole = ByteRange::new(chunk * PMD_SIZE, PMD_SIZE);
+            let whole = Self::chunk(index, bit);
             let mut cut = |part: ByteRange| {
                 let part = part.from(range.start()).before(range.end());
 

@@ -16,17 +16,22 @@
 //!    to the flush. That comes under the lock of the page table, which step 3 takes, too; or if the
 //!    table is gone by then (PT_RECLAIM), step 3 finds that another flush is due, and flushes all
 //!    (mm/mmu_gather.c: tlb_finish_mmu). So single pages have to be removed, not protected;
-//! 5. *writes back*, and flushes the region. If that fails, all is marked again.
+//! 5. *writes back*, and flushes the region.
 //!
-//! What is stored between 3 and 5 has marked the page again, so the next sync finds it. A sync of the
-//! same part of the device waits for the one that is there ([`Claim`]), so none returns before what
-//! it was called for is durable. What is a part of a chunk alone is written back, whoever took its
-//! marks, and stays marked.
+//! What is stored between 3 and 5 has marked the page again, so the next sync finds it. Several syncs work
+//! side by side. What another one has, which took its marks and did not write it back yet, a sync waits for,
+//! when all else is done. One that comes later finds nothing marked, and its own flush is enough: the CPU that
+//! wrote back has done an atomic operation since, which waits for that as a fence does (Intel SDM, CLWB; on
+//! arm64 dcache_clean_pop ends with a barrier). But where a flush may fail a sync waits for all of another, and
+//! what that took is marked again if its flush failed; there a host flushes for one after the other anyway
+//! (nd_virtio.c: virtio_pmem_flush). What is a part of a chunk alone is written back, whoever has it, and
+//! stays marked.
 
 use crate::{
     claim::Mode,
     device::Device,
     dirty::{
+        bits_from,
         set_bits,
         Chunk,
         Dirty,
@@ -36,15 +41,16 @@ use crate::{
     poison::Media, //
 };
 use core::sync::atomic::{
-    AtomicU64,
+    AtomicBool,
     Ordering, //
 };
 use kernel::{
-    new_condvar, new_mutex,
+    new_condvar, new_mutex, new_spinlock,
     prelude::*,
     sync::{
         CondVar,
-        Mutex, //
+        Mutex,
+        SpinLock, //
     },
     time::{
         Instant,
@@ -70,97 +76,56 @@ pub(crate) enum Account {
     System,
 }
 
-/// There are no more.
-const SHARES: usize = u64::BITS as usize;
-
-/// How often a sync may be too late for a share that was free.
+/// How often a sync that waits for others may find that yet others came first.
 const PATIENCE: u32 = 8;
 
 /// Where syncs wait for one another.
 #[pin_data]
-pub(crate) struct Waiting {
-    // How many were too late for each share too often.
+pub(crate) struct Syncs {
+    // Whether a flush may fail: it is the host's.
+    may_fail: bool,
+    // Held until what a flush failed for is marked again.
     #[pin]
-    impatient: Mutex<[u32; SHARES]>,
+    whole: Mutex<()>,
+    // Where syncs wait for those that have what they want of a word.
     #[pin]
-    released: CondVar,
-    // The shares of which there are some.
-    wanted: AtomicU64,
+    queues: [Queue; 16],
     // From when on the time of syncs is counted.
     since: Instant<Monotonic>,
 }
 
-impl Waiting {
-    pub(crate) fn new() -> impl PinInit<Self> {
+#[pin_data]
+struct Queue {
+    is_empty: AtomicBool,
+    #[pin]
+    waiters: SpinLock<u32>,
+    #[pin]
+    over: CondVar,
+}
+
+impl Queue {
+    fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            impatient <- new_mutex!([0; SHARES], "pmem_dax syncs"),
-            released <- new_condvar!("pmem_dax syncs"),
-            wanted: AtomicU64::new(0),
-            since: Instant::now(),
+            is_empty: AtomicBool::new(true),
+            waiters <- new_spinlock!(0, "pmem_dax waiting syncs"),
+            over <- new_condvar!("pmem_dax waiting syncs"),
         })
     }
 }
 
-/// Shares of the marks that this sync alone takes, until it is dropped: then what was taken of them
-/// is durable, or marked again.
-struct Claim<'a> {
-    device: &'a Device,
-    shares: u64,
-    failed: bool,
-}
-
-impl<'a> Claim<'a> {
-    fn new(device: &'a Device) -> Self {
-        Self {
-            device,
-            shares: 0,
-            failed: true,
-        }
+impl Syncs {
+    /// `may_fail` says whether a flush may.
+    pub(crate) fn new(may_fail: bool) -> impl PinInit<Self> {
+        pin_init!(Self {
+            may_fail,
+            whole <- new_mutex!((), "pmem_dax syncs"),
+            queues <- pin_init::pin_init_array_from_fn(|_| Queue::new()),
+            since: Instant::now(),
+        })
     }
 
-    /// Claims another share. May sleep.
-    fn add(&mut self, share: u64) {
-        let Device { dirty, syncs, .. } = self.device;
-        let bit = 1 << share;
-
-        if syncs.wanted.load(Ordering::Relaxed) & bit != 0 || !dirty.claim(share) {
-            self.wait_for(share);
-        }
-        self.shares |= bit;
-    }
-
-    /// Claims a share that another sync has, or will have again before one that was woken is on a CPU. So
-    /// one that was too late again and again is the next one.
-    #[cold]
-    fn wait_for(&self, share: u64) {
-        let Device { dirty, syncs, .. } = self.device;
-        let place = share as usize % SHARES;
-        let mut impatient = syncs.impatient.lock();
-        let mut tries = 0;
-
-        while impatient[place] != 0 && tries <= PATIENCE || !dirty.claim(share) {
-            if tries == PATIENCE {
-                impatient[place] += 1;
-                syncs.wanted.fetch_or(1 << share, Ordering::Relaxed);
-            }
-            tries += 1;
-            syncs.released.wait(&mut impatient);
-        }
-        if tries > PATIENCE {
-            impatient[place] -= 1;
-            if impatient[place] == 0 {
-                syncs.wanted.fetch_and(!(1 << share), Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        self.device.dirty.release(self.shares, self.failed);
-        // Who found a share claimed waits by now.
-        drop(self.device.syncs.impatient.lock());
-        self.device.syncs.released.notify_all();
+    fn queue(&self, index: u64) -> &Queue {
+        &self.queues[index as usize % self.queues.len()]
     }
 }
 
@@ -180,18 +145,20 @@ impl Device {
         account: Account,
     ) -> Result {
         // Most calls for a part of the node are for a small one, which has no chunk as a whole.
-        let is_small =
-            range.len() < PMD_SIZE && node.start() < range.start() && range.end() < node.end();
-        let shares = match is_small {
-            true => 0,
-            false => self.dirty.marked(range),
-        };
-
-        if (is_small || shares != 0) && self.dax.has_write_cache() {
-            match is_small {
-                true => self.write_back_marked(alive, range),
-                false => return self.sync_shares(alive, node, range, shares, account),
+        if range.len() < PMD_SIZE && node.start() < range.start() && range.end() < node.end() {
+            if self.dax.has_write_cache() {
+                self.write_back_marked(alive, range);
             }
+            return alive.provider().flush(alive);
+        }
+        let _whole = match self.syncs.may_fail {
+            true => Some(self.syncs.whole.lock()),
+            false => None,
+        };
+        let shares = self.dirty.marked(range);
+
+        if shares != 0 && self.dax.has_write_cache() {
+            return self.sync_shares(alive, node, range, shares, account);
         }
         alive.provider().flush(alive)
     }
@@ -209,25 +176,34 @@ impl Device {
             self.write_back_marked(alive, range);
             return alive.provider().flush(alive);
         };
-        let mut claim = Claim::new(self);
 
         if account == Account::User {
             let now = self.syncs.since.elapsed().as_millis();
 
             self.dirty.begin(now as u64);
         }
+        let at_work = self.dirty.at_work();
         let mut taken = Taken::new();
 
-        // All in their order, so that nobody waits for who waits for him.
-        for share in set_bits(shares) {
-            claim.add(share);
-            self.sync_share(alive, share, whole, account, &mut taken);
+        let mut later = 0;
+
+        // Not all begin at the same one. What others have is waited for when there is nothing else to do.
+        for share in bits_from(shares, at_work.turn()) {
+            if self.sync_share(alive, share, whole, account, &mut taken, false) {
+                later |= 1 << share;
+            }
+        }
+        for share in set_bits(later) {
+            self.sync_share(alive, share, whole, account, &mut taken, true);
         }
         self.write_back_marked(alive, range.before(whole.start()));
         self.write_back_marked(alive, range.from(whole.end()));
         let result = alive.provider().flush(alive);
 
-        claim.failed = result.is_err();
+        if self.syncs.may_fail {
+            self.dirty.release(shares, result.is_err());
+        }
+        drop(at_work);
         result
     }
 
@@ -259,7 +235,8 @@ impl Device {
             .or_else(|| ByteRange::new(start, PMD_SIZE))
     }
 
-    /// Takes the marks of a share, of what is in `whole`, and writes that back.
+    /// Takes the marks of a share, of what is in `whole`, and writes that back. What another sync has is
+    /// waited for, if `waits`. Returns whether something is left to be.
     fn sync_share(
         &self,
         alive: &Alive<'_, Media>,
@@ -267,19 +244,74 @@ impl Device {
         whole: ByteRange,
         account: Account,
         taken: &mut Taken,
-    ) {
+        waits: bool,
+    ) -> bool {
         let dirty = &self.dirty;
+        let mut is_left = false;
 
         for index in dirty.words(share) {
             let mut wanted = Dirty::within(index, whole);
 
-            while dirty.take(index, wanted, taken) {
-                // What stays marked, as it is pinned, is written back once.
-                wanted &= !taken.mask();
-                self.sync_taken(alive, taken, account);
+            loop {
+                let others = dirty.take(index, wanted, taken);
+
+                if taken.mask() != 0 {
+                    // What stays marked, as it is pinned, is written back once.
+                    wanted &= !taken.mask();
+                    self.sync_taken(alive, taken, account);
+                } else if others != 0 && waits {
+                    wanted &= !self.wait_for(alive, index, others);
+                } else {
+                    is_left |= others != 0;
+                    break;
+                }
             }
         }
-        dirty.settle(share);
+        if !self.syncs.may_fail {
+            dirty.settle(share);
+        }
+        is_left
+    }
+
+    /// Waits for other syncs, which have those chunks of a word. May sleep.
+    ///
+    /// One after the other may have them before this one is on a CPU again. So in the end it writes back what is
+    /// marked of them. Returns of which.
+    #[cold]
+    fn wait_for(&self, alive: &Alive<'_, Media>, index: u64, chunks: u64) -> u64 {
+        let queue = self.syncs.queue(index);
+        let mut waiters = queue.waiters.lock();
+
+        queue.is_empty.store(false, Ordering::SeqCst);
+        *waiters += 1;
+        for _ in 0..PATIENCE {
+            if !self.dirty.is_taken(index, chunks) {
+                break;
+            }
+            queue.over.wait(&mut waiters);
+        }
+        *waiters -= 1;
+        queue.is_empty.store(*waiters == 0, Ordering::SeqCst);
+        drop(waiters);
+        if !self.dirty.is_taken(index, chunks) {
+            return 0;
+        }
+        set_bits(chunks)
+            .filter_map(|bit| Dirty::chunk(index, bit))
+            .for_each(|chunk| self.write_back_marked(alive, chunk));
+        chunks
+    }
+
+    /// What was taken is written back, and others need not wait for it any more.
+    fn written(&self, taken: &Taken) {
+        let queue = self.syncs.queue(taken.index());
+
+        self.dirty.written(taken);
+        if !queue.is_empty.load(Ordering::SeqCst) {
+            // Who found it taken waits by now.
+            drop(queue.waiters.lock());
+            queue.over.notify_all();
+        }
     }
 
     fn sync_taken(&self, alive: &Alive<'_, Media>, taken: &Taken, account: Account) {
@@ -307,6 +339,9 @@ impl Device {
         // Now, so that what a pin stored before it went is written back.
         for chunk in taken.chunks() {
             chunk.for_each_part(|part| self.write_back(alive, part));
+        }
+        if !self.syncs.may_fail {
+            self.written(taken);
         }
     }
 

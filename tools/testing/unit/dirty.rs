@@ -127,18 +127,20 @@ fn sync(
     failed: bool,
 ) -> (Vec<u64>, Vec<(u64, u64)>) {
     let shares = dirty.marked(range);
+    let at_work = dirty.at_work();
     let mut taken = Taken::new();
     let mut chunks = Vec::new();
     let mut parts = Vec::new();
 
     for share in set_bits(shares) {
-        assert!(dirty.claim(share));
-        assert!(!dirty.claim(share));
         for index in dirty.words(share) {
             let mut wanted = Dirty::within(index, range);
 
-            while dirty.take(index, wanted, &mut taken) {
-                assert_ne!(taken.mask(), 0);
+            loop {
+                assert_eq!(dirty.take(index, wanted, &mut taken), 0);
+                if taken.mask() == 0 {
+                    break;
+                }
                 assert_eq!(taken.mask() & !wanted, 0);
                 wanted &= !taken.mask();
                 for chunk in taken.chunks() {
@@ -151,9 +153,10 @@ fn sync(
                 }
             }
         }
-        dirty.settle(share);
     }
     dirty.release(shares, failed);
+    assert!(!dirty.is_empty());
+    drop(at_work);
     chunks.sort_unstable();
     parts.sort_unstable();
     (chunks, joined(parts))
@@ -295,9 +298,10 @@ fn a_chunk_becomes_sparse_and_dense() {
 
         by();
         dirty.begin(now);
-        assert!(dirty.take(5, 1 << 9, &mut taken));
+        assert_eq!(dirty.take(5, 1 << 9, &mut taken), 0);
+        assert_eq!(taken.mask(), 1 << 9);
         taken.chunks().for_each(|chunk| dirty.decide(&chunk));
-        dirty.release(1 << (5 * BITS >> dirty.share), false);
+        dirty.written(&taken);
     };
     let page = page_of(5 * BITS + 9);
     let block = || assert!(dirty.mark_block(page));
@@ -331,23 +335,77 @@ fn a_chunk_becomes_sparse_and_dense() {
 }
 
 #[test]
-fn a_share_is_claimed_by_one() {
+fn no_mark_is_not_all_while_syncs_are_at_work() {
     let dirty = Dirty::new(8 * GIB).unwrap();
+    let syncs = [dirty.at_work(), dirty.at_work()];
 
-    for share in 0..BITS {
-        assert!(dirty.claim(share));
-        assert!((0..BITS).all(|other| other > share || !dirty.claim(other)));
+    assert_eq!(syncs[0].turn(), 0);
+    assert_eq!(syncs[1].turn(), 1);
+
+    assert_eq!(dirty.marked(all(8 * GIB)), 0);
+    for sync in syncs {
+        assert!(!dirty.is_empty());
+        drop(sync);
     }
-    // Nothing is marked, but others have to wait.
-    assert!(!dirty.is_empty());
-    assert_eq!(dirty.marked(all(8 * GIB)), u64::MAX);
-    dirty.release(0b101, false);
-    assert_eq!(dirty.marked(all(8 * GIB)), !0b101);
-    assert!(!dirty.claim(1));
-    assert!(dirty.claim(2));
-    assert!(dirty.claim(0));
-    dirty.release(u64::MAX, true);
     assert!(dirty.is_empty());
+    assert_eq!(dirty.at_work().turn(), 0);
+}
+
+#[test]
+fn what_is_written_back_is_not_taken_any_more() {
+    let dirty = Dirty::new(8 * GIB).unwrap();
+    let mut taken = Taken::new();
+
+    for chunk in [64, 65, 127, 128] {
+        dirty.mark_page(page_of(chunk));
+    }
+    dirty.take(1, 0b11, &mut taken);
+    assert_eq!(taken.mask(), 0b11);
+    dirty.take(2, 1, &mut taken);
+    assert_eq!(taken.mask(), 1);
+    // Of the last word alone.
+    dirty.written(&taken);
+    assert!(dirty.is_taken(1, 0b10));
+    assert!(!dirty.is_taken(1, !0b11));
+    assert!(!dirty.is_taken(2, u64::MAX));
+    let expected = [
+        (64 * PMD_SIZE, 66 * PMD_SIZE),
+        (127 * PMD_SIZE, 127 * PMD_SIZE + 4096),
+    ];
+
+    assert_eq!(parts(&dirty, all(8 * GIB)), expected);
+}
+
+#[test]
+fn what_a_sync_has_is_not_taken_by_another_one() {
+    let dirty = Dirty::new(8 * GIB).unwrap();
+    let (mut first, mut second) = (Taken::new(), Taken::new());
+
+    for chunk in [1, 2] {
+        assert!(dirty.mark_block(page_of(chunk)));
+    }
+    assert_eq!(dirty.take(0, 0b010, &mut first), 0);
+    // Marked again, but that has to wait.
+    assert!(dirty.mark_block(page_of(1)));
+    assert_eq!(dirty.take(0, 0b110, &mut second), 0b010);
+    assert_eq!(second.mask(), 0b100);
+    assert_eq!(dirty.take(0, 0b011, &mut second), 0b010);
+    assert_eq!(second.mask(), 0);
+    dirty.written(&first);
+    assert_eq!(dirty.take(0, 0b011, &mut second), 0);
+    assert_eq!(second.mask(), 0b010);
+}
+
+#[test]
+fn bits_come_in_turn_from_any_place() {
+    let word = 1 << 3 | 1 << 4 | 1 << 60;
+    let from = |number| bits_from(word, number).collect::<Vec<_>>();
+
+    assert_eq!(from(0), [3, 4, 60]);
+    assert_eq!(from(1), [4, 60, 3]);
+    assert_eq!(from(5), [60, 3, 4]);
+    assert_eq!(bits_from(1 << 63, u64::MAX).collect::<Vec<_>>(), [63]);
+    assert_eq!(bits_from(u64::MAX, 7).count(), 64);
 }
 
 #[test]
@@ -362,8 +420,14 @@ fn a_chunk_is_taken_with_its_pages() {
             dirty.mark_pages(PageOffset(page_of(chunk).0 + 60), 10);
         }
     }
-    assert!(dirty.claim(0));
-    while dirty.take(0, u64::MAX, &mut taken) {
+    let mut wanted = u64::MAX;
+
+    loop {
+        assert_eq!(dirty.take(0, wanted, &mut taken), 0);
+        if taken.mask() == 0 {
+            break;
+        }
+        wanted &= !taken.mask();
         rounds.push(taken.mask());
         for chunk in taken.chunks() {
             match chunk {
@@ -458,31 +522,31 @@ proptest! {
                 epoch = now;
                 model.found = 0;
             }
-            prop_assert!(dirty.claim(share));
-            if dirty.take(chunk / BITS, 1 << (chunk % BITS), &mut taken) {
-                for chunk in taken.chunks() {
-                    match &chunk {
-                        Chunk::Block(_) if !model.dense => {
-                            model.found += 1;
-                            model.sparse |= model.found > 2;
-                        }
-                        Chunk::Pages(_, false, _) if pages > SPARSE_PAGES as usize => {
-                            (model.sparse, model.dense) = (false, true);
-                        }
-                        _ => (),
+            prop_assert_eq!(dirty.take(chunk / BITS, 1 << (chunk % BITS), &mut taken), 0);
+            for chunk in taken.chunks() {
+                match &chunk {
+                    Chunk::Block(_) if !model.dense => {
+                        model.found += 1;
+                        model.sparse |= model.found > 2;
                     }
-                    dirty.decide(&chunk);
+                    Chunk::Pages(_, false, _) if pages > SPARSE_PAGES as usize => {
+                        (model.sparse, model.dense) = (false, true);
+                    }
+                    _ => (),
                 }
+                dirty.decide(&chunk);
             }
+            dirty.written(&taken);
             dirty.settle(share);
-            dirty.release(1 << share, false);
             // Its neighbours are mapped as ever.
             prop_assert!(dirty.mark_block(page_of(chunk - 1)));
             prop_assert!(dirty.mark_block(page_of(chunk + 1)));
-            prop_assert!(dirty.claim(share));
             dirty.take(chunk / BITS, 5 << ((chunk - 1) % BITS), &mut taken);
+            // Nothing of it is marked, but something is taken.
             dirty.settle(share);
-            dirty.release(1 << share, false);
+            prop_assert!(!dirty.is_empty());
+            dirty.written(&taken);
+            dirty.settle(share);
             prop_assert!(dirty.is_empty());
         }
     }
@@ -536,15 +600,19 @@ proptest! {
         prop_assert_eq!(shares & !shares_of(&model), 0);
         let was = model.clone();
         let (numbers, _) = model.take(range);
+        let at_work = dirty.at_work();
         let mut taken = Taken::new();
         let mut kept = BTreeSet::new();
 
         for share in set_bits(shares) {
-            prop_assert!(dirty.claim(share));
             for index in dirty.words(share) {
                 let mut wanted = Dirty::within(index, range);
 
-                while dirty.take(index, wanted, &mut taken) {
+                loop {
+                    prop_assert_eq!(dirty.take(index, wanted, &mut taken), 0);
+                    if taken.mask() == 0 {
+                        break;
+                    }
                     wanted &= !taken.mask();
                     for chunk in taken.chunks() {
                         if keep >> (chunk.number() % BITS) & 1 == 0 {
@@ -568,16 +636,16 @@ proptest! {
         }
         prop_assert_eq!(parts(&dirty, all(len)), model.parts(all(len)));
         prop_assert_eq!(parts(&dirty, range), model.parts(range));
-        set_bits(shares).for_each(|share| dirty.settle(share));
-        prop_assert_eq!(dirty.summary.load(), shares_of(&model));
         prop_assert_eq!(dirty.marked(all(len)), shares_of(&model) | shares);
-        prop_assert_eq!(parts(&dirty, all(len)), model.parts(all(len)));
+        prop_assert!(!dirty.is_empty());
         dirty.release(shares, failed);
+        drop(at_work);
         model.taken.clear();
         if failed {
             model.blocks.extend(numbers);
         }
         prop_assert_eq!(parts(&dirty, all(len)), model.parts(all(len)));
+        prop_assert_eq!(dirty.summary.load(), shares_of(&model));
         prop_assert_eq!(dirty.marked(all(len)), shares_of(&model));
         prop_assert_eq!(dirty.is_empty(), model.is_empty());
     }
@@ -717,12 +785,17 @@ mod pages {
         Nothing,
         /// A fault marks the share first, and is content if it finds the page or the chunk marked.
         MarkingUpwards,
-        /// The marks are taken, and the share is claimed then.
+        /// A look at what others have, when the marks were looked at.
+        Others,
+        OthersLast,
+        /// Leaving a chunk to who set its bit first.
+        Claiming,
+        /// And that before its marks go.
         ClaimingFirst,
-        /// Syncs of a share one after the other.
-        Exclusion,
-        /// What is taken is noted before its marks go.
-        NotingFirst,
+        /// Waiting for what others have.
+        WaitingForOthers,
+        /// One sync after the other, where a flush may fail.
+        WholeExclusion,
         /// The marks are taken when nothing is mapped any more, not before.
         TakingFirst,
         /// Waiting for the faults that there are.
@@ -737,17 +810,20 @@ mod pages {
         Keeping,
         /// A second look for marks, when that of the share was taken.
         SettlingAgain,
-        /// The mark of the share stays until what was taken is written back.
-        SettlingLast,
+        /// Keeping the mark of a share of which a sync has a chunk.
+        SettlingTaken,
+        /// That one sync at a time looks whether the mark of a share may go.
+        SettlingAlone,
         /// Marking again what was taken, if the flush failed.
         Failing,
-        /// And that before the share is let go of.
+        /// And that before others may look.
         FailingFirst,
-        /// A look at what is claimed, and a second one at the marks of the shares.
-        Claims,
+        /// A look at whether the mark of the share may come back, and a second one at that.
+        Settling,
         SummaryAgain,
-        /// For sync(2), a second look at what is claimed.
-        ClaimsAgain,
+        /// For sync(2), to compare how many are over and have started; and that in this order.
+        Counting,
+        CountingOverFirst,
         /// For a page, a look at what is taken, before its mark is looked at and behind it.
         Taken,
         TakenAgain,
@@ -777,7 +853,9 @@ mod pages {
     #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
     struct Marks {
         summary: bool,
-        claimed: bool,
+        settling: bool,
+        started: u8,
+        over: u8,
         block: bool,
         paged: bool,
         taken: bool,
@@ -790,7 +868,7 @@ mod pages {
 
             for (bits, set) in [
                 (&dirty.summary, u64::from(self.summary)),
-                (&dirty.claimed, u64::from(self.claimed)),
+                (&dirty.settling, u64::from(self.settling)),
                 (&word.blocks, u64::from(self.block)),
                 (&word.paged, u64::from(self.paged)),
                 (&word.taken, u64::from(self.taken)),
@@ -798,6 +876,8 @@ mod pages {
             ] {
                 bits.0.store(set, Ordering::Relaxed);
             }
+            dirty.started.store(self.started.into(), Ordering::Relaxed);
+            dirty.over.store(self.over.into(), Ordering::Relaxed);
         }
 
         fn from(dirty: &Dirty) -> Self {
@@ -805,7 +885,9 @@ mod pages {
 
             Self {
                 summary: dirty.summary.load() != 0,
-                claimed: dirty.claimed.load() != 0,
+                settling: dirty.settling.load() != 0,
+                started: dirty.started.load(Ordering::Relaxed) as u8,
+                over: dirty.over.load(Ordering::Relaxed) as u8,
                 block: word.blocks.load() != 0,
                 paged: word.paged.load() != 0,
                 taken: word.taken.load() != 0,
@@ -815,7 +897,7 @@ mod pages {
     }
 
     /// What a thread does next.
-    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
     enum At {
         #[default]
         Start,
@@ -834,11 +916,14 @@ mod pages {
         SetShare,
         // A sync.
         Empty(usize),
+        LockWhole,
         Marked(usize),
+        Count,
+        LookBlock,
+        LookPaged,
+        Others,
         Claim,
-        TakePaged,
-        TakeBlock,
-        NoteTaken,
+        WaitForOthers,
         ClearBlock,
         ClearPaged,
         ClearPages,
@@ -848,12 +933,16 @@ mod pages {
         WriteBack,
         SettleBlock(bool),
         SettlePaged(bool),
+        SettleTaken(bool),
+        SetSettling,
         ClearShare,
         SetShareAgain,
+        ClearSettling,
         Flush,
         LoadTaken,
         ClearTaken,
-        Unclaim,
+        Over,
+        UnlockWhole,
         // A sync of a page.
         PartBlock,
         PartPaged,
@@ -867,7 +956,7 @@ mod pages {
     }
 
     /// What it marks for.
-    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
     enum For {
         #[default]
         Fault,
@@ -875,7 +964,7 @@ mod pages {
         Failure,
     }
 
-    #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+    #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
     struct Thread {
         /// How many of its `Op`s are over.
         over: usize,
@@ -887,7 +976,11 @@ mod pages {
         block: bool,
         paged: bool,
         pages: u8,
-        claims: bool,
+        count: u8,
+        is_at_work: bool,
+        /// Whether another one has the chunk, and whether it is to be waited for now.
+        others: bool,
+        waits: bool,
         failed: bool,
         /// What has to be durable when its sync returns.
         owed: [u8; 2],
@@ -898,6 +991,8 @@ mod pages {
         marks: Marks,
         /// Who has the lock of the chunk.
         locked: Option<usize>,
+        /// Who has that of all syncs.
+        whole: Option<usize>,
         /// What can be stored to: by a large page, and pages by themselves.
         block: bool,
         pages: u8,
@@ -916,32 +1011,46 @@ mod pages {
         threads: [&'static [Op]; 3],
         /// The first page was stored to by this before, and is pinned.
         pinned: Option<Op>,
-        /// So many flushes may fail.
+        /// So many flushes may fail. If none may, the driver knows it.
         fails: u8,
+        /// Whether a sync may have waited for others long enough.
+        gives_up: bool,
     }
 
     const NONE: Case = Case {
         threads: [&[]; 3],
         pinned: None,
         fails: 0,
+        gives_up: false,
     };
 
     #[derive(Clone, Copy, Eq, PartialEq)]
     enum Look {
         Summary,
-        Claims,
+        Settling,
         SummaryAgain,
-        ClaimsAgain,
     }
 
-    /// What `marked` looks at, and `is_empty`, in this order.
-    const MARKED: &[Look] = &[Look::Summary, Look::Claims, Look::SummaryAgain];
-    const EMPTY: &[Look] = &[
-        Look::Summary,
-        Look::Claims,
-        Look::SummaryAgain,
-        Look::ClaimsAgain,
-    ];
+    /// What `marked` looks at, in this order.
+    const MARKED: &[Look] = &[Look::Summary, Look::Settling, Look::SummaryAgain];
+
+    impl Case {
+        /// Whether it is of interest which syncs are at work.
+        fn counts(&self) -> bool {
+            self.fails > 0 || (self.threads.iter()).any(|ops| ops.contains(&Op::SyncAll))
+        }
+
+        /// The same world, if two threads do the same and have no lock: it matters not which is where.
+        fn canonical(&self, mut world: World) -> World {
+            if self.threads[1] == self.threads[2]
+                && world.whole.is_none()
+                && world.locked.is_none_or(|who| who == 0)
+            {
+                world.threads[1..].sort_unstable();
+            }
+            world
+        }
+    }
 
     /// A mistake: what was stored is not durable.
     struct Late;
@@ -969,10 +1078,9 @@ mod pages {
 
         fn look(dirty: &Dirty, what: Look, without: Without) -> bool {
             match what {
-                Look::Claims => without != Without::Claims && dirty.claimed.load() != 0,
                 Look::Summary => dirty.summary.load() != 0,
+                Look::Settling => without != Without::Settling && dirty.settling.load() != 0,
                 Look::SummaryAgain => without != Without::SummaryAgain && dirty.summary.load() != 0,
-                Look::ClaimsAgain => without != Without::ClaimsAgain && dirty.claimed.load() != 0,
             }
         }
 
@@ -1012,14 +1120,46 @@ mod pages {
                 true => 3,
                 false => thread.pages,
             };
+            let may_fail = case.fails > 0;
+            // What is next when it is written back.
+            let written = match may_fail {
+                true => At::Flush,
+                false => At::ClearTaken,
+            };
             let marked = match thread.marks_for {
                 For::Fault => At::Insert,
-                For::Reference if without == Without::WritingLast => At::SettleBlock(false),
+                For::Reference if without == Without::WritingLast => written,
                 For::Reference => At::WriteBack,
                 For::Failure if without == Without::FailingFirst => At::End,
                 For::Failure => At::ClearTaken,
             };
-
+            let sync = match may_fail && without != Without::WholeExclusion {
+                true => At::LockWhole,
+                false => At::Marked(0),
+            };
+            let settled = match may_fail {
+                true => At::Over,
+                false if thread.others && !thread.waits => At::LookBlock,
+                false => At::Flush,
+            };
+            // As sync.rs: sync_share, when nothing can be taken.
+            let at_last = match may_fail {
+                true => At::Flush,
+                false => At::SetSettling,
+            };
+            let first = match without {
+                _ if op == Op::SyncElsewhere => at_last,
+                Without::TakingFirst => At::Wait,
+                _ => At::LookBlock,
+            };
+            let over = match may_fail {
+                true => At::UnlockWhole,
+                false => At::End,
+            };
+            let part_over = match op {
+                Op::SyncPage(_) => At::Flush,
+                _ => at_last,
+            };
             self.marks.to(dirty);
             thread.at = match thread.at {
                 At::Start => match op {
@@ -1036,13 +1176,13 @@ mod pages {
                     }
                     Op::Sync => {
                         thread.owed = self.stored;
-                        At::Marked(0)
+                        sync
                     }
                     Op::SyncPage(page) => {
                         thread.owed[page] = self.stored[page];
                         At::PartBlock
                     }
-                    Op::SyncElsewhere => At::Marked(0),
+                    Op::SyncElsewhere => sync,
                     Op::SyncAll => {
                         thread.owed = self.stored;
                         At::Empty(0)
@@ -1119,67 +1259,104 @@ mod pages {
                         false => At::SetBlock,
                     }
                 }
-                // As `is_empty` and `marked`.
-                At::Empty(look) => {
-                    thread.seen |= Self::look(dirty, EMPTY[look], without);
-                    match thread.seen {
-                        true => {
-                            thread.seen = false;
-                            At::Marked(0)
-                        }
-                        false if look + 1 < EMPTY.len() => At::Empty(look + 1),
-                        false => At::End,
+                // As `is_empty`.
+                At::Empty(0) => {
+                    thread.count = match without {
+                        Without::CountingOverFirst => self.marks.started,
+                        _ => self.marks.over,
+                    };
+                    At::Empty(1)
+                }
+                At::Empty(1) if dirty.summary.load() != 0 => sync,
+                At::Empty(1) => At::Empty(2),
+                At::Empty(_) => {
+                    let count = match without {
+                        Without::CountingOverFirst => self.marks.over,
+                        Without::Counting => thread.count,
+                        _ => self.marks.started,
+                    };
+
+                    match count == thread.count {
+                        true => At::End,
+                        false => sync,
                     }
                 }
+                // As sync.rs: sync_stores.
+                At::LockWhole if self.whole.is_some() => return Ok(Vec::new()),
+                At::LockWhole => {
+                    self.whole = Some(who);
+                    At::Marked(0)
+                }
+                // As `marked`.
                 At::Marked(look) => {
                     thread.seen |= Self::look(dirty, MARKED[look], without);
                     match thread.seen {
-                        true if without == Without::ClaimingFirst => At::TakePaged,
-                        true => At::Claim,
+                        true if !case.counts() => {
+                            thread.is_at_work = true;
+                            first
+                        }
+                        true => At::Count,
                         false if look + 1 < MARKED.len() => At::Marked(look + 1),
                         false => At::Flush,
                     }
                 }
                 // As sync.rs: sync_shares.
-                At::Claim if !dirty.claim(0) && without != Without::Exclusion => {
-                    return Ok(Vec::new());
-                }
-                At::Claim => {
-                    thread.claims = true;
-                    match without {
-                        Without::TakingFirst => At::Wait,
-                        Without::ClaimingFirst if thread.block || thread.paged => At::Wait,
-                        Without::ClaimingFirst => At::SettleBlock(false),
-                        _ => At::TakePaged,
-                    }
+                At::Count => {
+                    dirty.started.fetch_add(1, Ordering::Relaxed);
+                    thread.is_at_work = true;
+                    first
                 }
                 // As `take`.
-                At::TakePaged => {
-                    thread.paged = word.paged.load() & 1 != 0 && op != Op::SyncElsewhere;
-                    At::TakeBlock
+                At::LookBlock => {
+                    // The second time is the second round.
+                    thread.waits = thread.others;
+                    thread.others = without == Without::OthersLast && word.taken.load() & 1 != 0;
+                    thread.block = word.blocks.load() & 1 != 0;
+                    At::LookPaged
                 }
-                At::TakeBlock => {
-                    thread.block = word.blocks.load() & 1 != 0 && op != Op::SyncElsewhere;
-                    match thread.paged || thread.block {
-                        true if without == Without::NotingFirst => At::ClearBlock,
-                        true => At::NoteTaken,
-                        false if without == Without::ClaimingFirst => At::Claim,
-                        false => At::SettleBlock(false),
+                At::LookPaged => {
+                    thread.paged = word.paged.load() & 1 != 0;
+                    At::Others
+                }
+                At::Others => {
+                    if !matches!(without, Without::Others | Without::OthersLast) {
+                        thread.others = word.taken.load() & 1 != 0;
+                    }
+                    match (thread.others, thread.block || thread.paged) {
+                        (false, true) if without == Without::ClaimingFirst => At::ClearBlock,
+                        (false, true) => At::Claim,
+                        (false, false) => at_last,
+                        (true, _) if thread.waits => At::WaitForOthers,
+                        (true, _) => at_last,
                     }
                 }
-                At::NoteTaken => {
-                    word.taken.set(1);
+                At::Claim => {
+                    let is_mine = word.taken.0.fetch_or(1, Ordering::AcqRel) & 1 == 0;
+
+                    thread.others = !is_mine && without != Without::Claiming;
                     match without {
-                        Without::NotingFirst => At::Wait,
-                        _ => At::ClearBlock,
+                        Without::ClaimingFirst => At::Wait,
+                        _ if !thread.others => At::ClearBlock,
+                        _ if thread.waits => At::WaitForOthers,
+                        _ => at_last,
                     }
                 }
+                // As sync.rs: wait_for.
+                At::WaitForOthers if without == Without::WaitingForOthers => at_last,
+                At::WaitForOthers if word.taken.load() & 1 != 0 && !case.gives_up => {
+                    return Ok(Vec::new());
+                }
+                At::WaitForOthers if word.taken.load() & 1 != 0 => {
+                    (thread.block, thread.paged) = (false, false);
+                    At::PartBlock
+                }
+                At::WaitForOthers => At::LookBlock,
                 At::ClearBlock => {
-                    word.blocks.take(thread.block.into());
+                    thread.block = word.blocks.take(1) != 0;
                     At::ClearPaged
                 }
                 At::ClearPaged => {
-                    word.paged.take(thread.paged.into());
+                    thread.paged = word.paged.take(thread.paged.into()) != 0;
                     At::ClearPages
                 }
                 At::ClearPages => {
@@ -1187,10 +1364,8 @@ mod pages {
                         thread.pages = pages.take(u64::MAX) as u8;
                     }
                     match without {
-                        Without::NotingFirst => At::NoteTaken,
                         Without::ClaimingFirst => At::Claim,
                         Without::TakingFirst => At::References,
-                        Without::SettlingLast => At::SettleBlock(false),
                         Without::Waiting => At::Protect,
                         _ => At::Wait,
                     }
@@ -1209,8 +1384,9 @@ mod pages {
                         _ => self.pages &= !thread.pages,
                     }
                     match without {
-                        Without::TakingFirst => At::TakePaged,
+                        Without::TakingFirst => At::LookBlock,
                         Without::WritingLast => At::WriteBack,
+                        _ if case.pinned.is_none() => At::WriteBack,
                         _ => At::References,
                     }
                 }
@@ -1218,7 +1394,7 @@ mod pages {
                     let is_pinned = self.pinned && without != Without::References;
 
                     match without {
-                        Without::WritingLast if !is_pinned => At::SettleBlock(false),
+                        Without::WritingLast if !is_pinned => written,
                         _ if !is_pinned || without == Without::GivingBack => At::WriteBack,
                         _ => {
                             thread.marks_for = For::Reference;
@@ -1234,8 +1410,7 @@ mod pages {
                     self.write_back(parts);
                     match without {
                         Without::WritingLast => At::References,
-                        Without::SettlingLast => At::Flush,
-                        _ => At::SettleBlock(false),
+                        _ => written,
                     }
                 }
                 // As `settle`.
@@ -1245,39 +1420,47 @@ mod pages {
                 }
                 At::SettlePaged(again) => {
                     thread.seen |= word.paged.load() & 1 != 0;
-
-                    let settled = match without {
-                        Without::SettlingLast if thread.block || thread.paged => At::Wait,
-                        _ => At::Flush,
-                    };
+                    At::SettleTaken(again)
+                }
+                At::SettleTaken(again) => {
+                    thread.seen |= without != Without::SettlingTaken && word.taken.load() & 1 != 0;
                     match (again, thread.seen) {
-                        (false, true) if without != Without::Keeping => settled,
+                        (false, true) if without != Without::Keeping => At::ClearSettling,
                         (false, _) => At::ClearShare,
                         (true, true) => At::SetShareAgain,
-                        (true, false) => settled,
+                        (true, false) => At::ClearSettling,
+                    }
+                }
+                At::SetSettling => {
+                    let is_alone = dirty.settling.0.fetch_or(1, Ordering::AcqRel) & 1 == 0;
+
+                    match is_alone || without == Without::SettlingAlone {
+                        true => At::SettleBlock(false),
+                        false => settled,
                     }
                 }
                 At::ClearShare => {
                     dirty.summary.take(1);
                     match without {
-                        Without::SettlingLast if thread.block || thread.paged => At::Wait,
-                        Without::SettlingAgain | Without::Keeping => At::Flush,
+                        Without::SettlingAgain | Without::Keeping => At::ClearSettling,
                         _ => At::SettleBlock(true),
                     }
                 }
                 At::SetShareAgain => {
                     dirty.summary.set(1);
-                    match without {
-                        Without::SettlingLast if thread.block || thread.paged => At::Wait,
-                        _ => At::Flush,
-                    }
+                    At::ClearSettling
+                }
+                At::ClearSettling => {
+                    dirty.settling.take(1);
+                    settled
                 }
                 At::Flush => {
                     self.durable = self.written;
-                    match thread.claims {
+                    match thread.is_at_work {
                         true if thread.failed => At::LoadTaken,
-                        true => At::ClearTaken,
-                        false => At::End,
+                        true if may_fail => At::ClearTaken,
+                        true if case.counts() => At::Over,
+                        _ => over,
                     }
                 }
                 // As `release`.
@@ -1291,12 +1474,19 @@ mod pages {
                         _ => At::ClearTaken,
                     }
                 }
+                // Or as `written`.
                 At::ClearTaken => {
                     word.taken.take(1);
-                    At::Unclaim
+                    At::SetSettling
                 }
-                At::Unclaim => {
-                    dirty.claimed.take(1);
+                At::Over => {
+                    dirty.over.fetch_add(1, Ordering::Relaxed);
+                    over
+                }
+                At::UnlockWhole => {
+                    if self.whole == Some(who) {
+                        self.whole = None;
+                    }
                     match without {
                         Without::FailingFirst if thread.failed && thread.seen => At::SetBlock,
                         _ => At::End,
@@ -1328,10 +1518,10 @@ mod pages {
                     match (thread.block, thread.paged) {
                         (true, _) => {
                             self.write_back(part_of(op));
-                            At::Flush
+                            part_over
                         }
                         (false, true) => At::PartPages,
-                        (false, false) => At::Flush,
+                        (false, false) => part_over,
                     }
                 }
                 At::PartPages => {
@@ -1342,7 +1532,7 @@ mod pages {
                     if without != Without::TakenAgain && word.taken.load() & 1 != 0 {
                         self.write_back(part_of(op));
                     }
-                    At::Flush
+                    part_over
                 }
                 At::End => {
                     if (0..2).any(|page| self.durable[page] < thread.owed[page]) {
@@ -1360,8 +1550,13 @@ mod pages {
             self.threads[who] = thread;
             let mut worlds = vec![self];
 
+            // It may also wait.
+            if before.threads[who].at == At::WaitForOthers && thread.at == At::PartBlock {
+                worlds.push(before);
+            }
+
             // That of who took marks: another one has nothing to say of what is lost.
-            if before.threads[who].at == At::Flush && thread.claims && before.fails > 0 {
+            if before.threads[who].at == At::Flush && thread.is_at_work && before.fails > 0 {
                 let thread = Thread {
                     at: At::LoadTaken,
                     failed: true,
@@ -1385,7 +1580,8 @@ mod pages {
     fn part_of(op: Op) -> u8 {
         match op {
             Op::SyncPage(page) => 1 << page,
-            _ => 0,
+            // Of others that were waited for too long.
+            _ => 3,
         }
     }
 
@@ -1416,6 +1612,8 @@ mod pages {
                 next.push((unpinned, world.threads.len()));
             }
             for (next, who) in next {
+                let next = case.canonical(next);
+
                 if let Entry::Vacant(entry) = seen.entry(next) {
                     entry.insert(Some((world, who)));
                     rest.push_back(next);
@@ -1475,11 +1673,21 @@ mod pages {
         ..NONE
     };
 
+    const GIVES_UP: Case = Case {
+        gives_up: true,
+        ..two(&[Page(0), Sync, Block(1), Sync], &[Page(0), Sync])
+    };
+
     /// sync(2).
     const ALL: Case = two(
         &[Page(0), SyncAll, Page(0), SyncAll],
         &[Page(0), Sync, Page(1), Sync],
     );
+
+    const ALL_AND_SYNCS: Case = Case {
+        threads: [&[Page(0), SyncAll], &[Sync], &[Sync]],
+        ..NONE
+    };
 
     /// Syncs of a page.
     const PART: Case = two(
@@ -1555,7 +1763,9 @@ mod pages {
             (ELSEWHERE, "elsewhere"),
             (FAULTS, "faults"),
             (SYNCS, "syncs"),
+            (GIVES_UP, "gives up"),
             (ALL, "all"),
+            (ALL_AND_SYNCS, "all and syncs"),
             (PART, "part"),
             (PART_OF_BLOCK, "part of block"),
             (PINNED, "pinned"),
@@ -1582,9 +1792,12 @@ mod pages {
         for (case, without) in [
             (PAGE, Without::MarkingUpwards),
             (BLOCK, Without::MarkingUpwards),
-            (PAGES, Without::ClaimingFirst),
-            (PAGES, Without::Exclusion),
-            (PART, Without::NotingFirst),
+            (PAGE, Without::Others),
+            (PAGE, Without::OthersLast),
+            (SYNCS, Without::Claiming),
+            (PART, Without::ClaimingFirst),
+            (PAGES, Without::WaitingForOthers),
+            (FAILS, Without::WholeExclusion),
             (PAGES, Without::TakingFirst),
             (PAGE, Without::Waiting),
             (BLOCK, Without::Waiting),
@@ -1594,14 +1807,15 @@ mod pages {
             (PINNED, Without::GivingBack),
             (ELSEWHERE, Without::Keeping),
             (PAGES, Without::SettlingAgain),
-            (PAGES, Without::SettlingLast),
+            (SYNCS, Without::SettlingTaken),
+            (SYNCS, Without::SettlingAlone),
             (FAILS, Without::Failing),
             (FAILS_BLOCK, Without::FailingFirst),
-            (PAGE, Without::Claims),
-            (PINNED, Without::Claims),
+            (PAGE, Without::Settling),
             (PAGE, Without::SummaryAgain),
             (PINNED, Without::SummaryAgain),
-            (ALL, Without::ClaimsAgain),
+            (ALL, Without::Counting),
+            (ALL_AND_SYNCS, Without::CountingOverFirst),
             (FAILS_AND_AGAIN, Without::Taken),
             (PART, Without::TakenAgain),
             (FAILS_PART, Without::BlockAgain),
