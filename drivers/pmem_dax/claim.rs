@@ -3,24 +3,41 @@
 //! The list of namespaces that the driver takes.
 //!
 //! The bus offers every namespace to every driver, so a driver that took what it is offered would
-//! steal from others. This one takes what it was told to, by name, and nothing else.
+//! steal from others. This one takes what it was told to, and nothing else: by its UUID or the name in its
+//! label, which stay with a namespace, or by the name of the device, which does not. Names are given in
+//! the order in which namespaces are found, so each may be that of another one after a change of
+//! labels.
 
 use kernel::{
     prelude::*,
     str::CString, //
 };
-use kernel_ext::units::Order;
+use kernel_ext::{
+    nvdimm::Identity,
+    units::Order, //
+};
 
-/// The names that were claimed.
+/// What was claimed.
 pub(crate) struct Claims {
     all: Option<Settings>,
-    names: KVec<Claim>,
+    claims: KVec<Claim>,
 }
 
-/// A name, and how the namespace is to be set up.
-struct Claim {
-    name: KVec<u8>,
+/// A namespace, and how it is to be set up.
+pub(crate) struct Claim {
+    key: Key,
     settings: Settings,
+}
+
+/// By what a namespace is claimed. The first kind counts most.
+#[derive(Eq, PartialEq)]
+pub(crate) enum Key {
+    /// `uuid:`, as it is written.
+    Uuid([u8; 16]),
+    /// `name:`, the name in its label.
+    Label(KVec<u8>),
+    /// The name of its device, like `namespace0.0`.
+    Name(KVec<u8>),
 }
 
 /// How a namespace is to be set up: what stands behind its name, as in `namespace0.0:align=1G`.
@@ -99,7 +116,7 @@ impl kernel::fmt::Display for Settings {
     }
 }
 
-/// What to do with a name.
+/// What to do with a claim.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Change<'a> {
     Add(&'a [u8]),
@@ -107,16 +124,16 @@ enum Change<'a> {
 }
 
 impl Claims {
-    /// The list of a module parameter: names with commas between them, or `all`, each with settings
+    /// The list of a module parameter: [keys](Key) with commas between them, or `all`, each with settings
     /// or not.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for anything that is not the name of a namespace, which is told in the log.
+    /// `EINVAL` for anything that is not the key of a namespace, which is told in the log.
     pub(crate) fn parse(text: &[u8]) -> Result<Self> {
         let mut claims = Self {
             all: None,
-            names: KVec::new(),
+            claims: KVec::new(),
         };
 
         for name in text.split(|byte| *byte == b',') {
@@ -147,88 +164,137 @@ impl Claims {
     }
 
     fn add(&mut self, text: &[u8]) -> Result {
-        let (name, settings) = match text.iter().position(|byte| *byte == b':') {
-            Some(colon) => {
-                let (name, settings) = text.split_at(colon);
-
-                (
-                    name,
-                    Settings::parse(settings.get(1..).unwrap_or_default())?,
-                )
-            }
-            None => (text, Settings::DEFAULT),
+        let (key, settings) = split_key(text);
+        let settings = match settings {
+            Some(settings) => Settings::parse(settings)?,
+            None => Settings::DEFAULT,
         };
 
-        if name == b"all" {
+        if key == b"all" {
             self.all = Some(settings);
             return Ok(());
         }
-        if !is_namespace(name) {
-            pr_err!(
-                "'{}' is not the name of a namespace: write it as in /sys/bus/nd/devices, like namespace0.0\n",
-                Printable(name)
-            );
-            return Err(EINVAL);
-        }
-        if let Some(claim) = self.names.iter_mut().find(|claim| claim.is_of(name)) {
+        let key = Key::parse(key)?;
+
+        if let Some(claim) = self.claims.iter_mut().find(|claim| claim.key == key) {
             claim.settings = settings;
             return Ok(());
         }
-        let mut copy = KVec::new();
-
-        copy.extend_from_slice(name, GFP_KERNEL)?;
-        self.names.push(
-            Claim {
-                name: copy,
-                settings,
-            },
-            GFP_KERNEL,
-        )?;
+        self.claims.push(Claim { key, settings }, GFP_KERNEL)?;
         Ok(())
     }
 
-    fn remove(&mut self, name: &[u8]) -> Result {
-        if name == b"all" && self.all.take().is_some() {
+    fn remove(&mut self, key: &[u8]) -> Result {
+        if key == b"all" && self.all.take().is_some() {
             return Ok(());
         }
-        let index = self
-            .names
-            .iter()
-            .position(|claim| claim.is_of(name))
-            .ok_or(ENOENT)?;
+        let key = Key::parse(key)?;
+        let index = self.claims.iter().position(|claim| claim.key == key);
 
-        self.names.remove(index).map_err(|_| ENOENT)?;
+        self.claims
+            .remove(index.ok_or(ENOENT)?)
+            .map_err(|_| ENOENT)?;
         Ok(())
     }
 
     /// Whether nothing is claimed.
     pub(crate) fn is_empty(&self) -> bool {
-        self.all.is_none() && self.names.is_empty()
+        self.all.is_none() && self.claims.is_empty()
     }
 
-    /// The settings of the namespace, if it is claimed. Its name counts more than `all`.
-    pub(crate) fn settings(&self, name: &CStr) -> Option<Settings> {
-        self.names
+    /// The settings of the namespace, if it is claimed, and the claim that counts unless it is `all`.
+    /// Of the claims those are left out of which `is_usable` says no.
+    pub(crate) fn settings(
+        &self,
+        namespace: &Identity<'_>,
+        is_usable: impl Fn(&Key) -> bool,
+    ) -> Option<(Settings, Option<&Key>)> {
+        self.claims
             .iter()
-            .find(|claim| claim.is_of(name.to_bytes()))
-            .map(|claim| claim.settings)
-            .or(self.all)
+            .filter(|claim| claim.key.is_of(namespace) && is_usable(&claim.key))
+            .min_by_key(|claim| claim.key.rank())
+            .map(|claim| (claim.settings, Some(&claim.key)))
+            .or(self.all.map(|settings| (settings, None)))
     }
 
-    /// The names that were claimed, one by one.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
-        self.names.iter().map(|claim| claim.name.as_slice())
+    /// The keys that were claimed, one by one.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.claims.iter().map(|claim| &claim.key)
     }
 
-    /// The names, one a line.
+    /// The claims, one a line.
     pub(crate) fn to_text(&self) -> Result<CString> {
         CString::try_from_fmt(fmt!("{}", self))
     }
 }
 
-impl Claim {
-    fn is_of(&self, name: &[u8]) -> bool {
-        self.name.as_slice() == name
+impl Key {
+    /// # Errors
+    ///
+    /// `EINVAL` for what is no key, which is told in the log.
+    fn parse(text: &[u8]) -> Result<Self> {
+        let copy = |bytes| {
+            let mut copy = KVec::new();
+
+            copy.extend_from_slice(bytes, GFP_KERNEL).map(|()| copy)
+        };
+
+        if let Some(uuid) = text.strip_prefix(b"uuid:") {
+            return parse_uuid(uuid).map(Self::Uuid).ok_or_else(|| {
+                pr_err!(
+                    "'{}' is not a UUID: write it as in /sys/bus/nd/devices/namespaceN.M/uuid\n",
+                    Printable(uuid)
+                );
+                EINVAL
+            });
+        }
+        if let Some(label) = text.strip_prefix(b"name:") {
+            if label.is_empty() || !label.iter().all(u8::is_ascii_graphic) || label.contains(&b',')
+            {
+                pr_err!(
+                    "'{}' cannot be the name of a label here: claim it by its UUID, or give it a name without blanks, commas and colons\n",
+                    Printable(label)
+                );
+                return Err(EINVAL);
+            }
+            return Ok(Self::Label(copy(label)?));
+        }
+        if !is_namespace(text) {
+            pr_err!(
+                "'{}' is not a namespace: write uuid: and its UUID, name: and the name in its label, or its name as in /sys/bus/nd/devices, like namespace0.0\n",
+                Printable(text)
+            );
+            return Err(EINVAL);
+        }
+        Ok(Self::Name(copy(text)?))
+    }
+
+    /// Whether it is one of the namespace's.
+    pub(crate) fn is_of(&self, namespace: &Identity<'_>) -> bool {
+        match self {
+            Self::Uuid(uuid) => namespace.uuid.as_ref() == Some(uuid),
+            Self::Label(label) => namespace.label == Some(label.as_slice()),
+            Self::Name(name) => namespace.name.to_bytes() == name.as_slice(),
+        }
+    }
+
+    /// Lower is better.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Uuid(_) => 0,
+            Self::Label(_) => 1,
+            Self::Name(_) => 2,
+        }
+    }
+}
+
+impl kernel::fmt::Display for Key {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        match self {
+            Self::Uuid(uuid) => f.write_fmt(kernel::prelude::fmt!("uuid:{}", Uuid(uuid))),
+            Self::Label(label) => f.write_fmt(kernel::prelude::fmt!("name:{}", Printable(label))),
+            Self::Name(name) => f.write_fmt(kernel::prelude::fmt!("{}", Printable(name))),
+        }
     }
 }
 
@@ -237,14 +303,64 @@ impl kernel::fmt::Display for Claims {
         if let Some(settings) = self.all {
             f.write_fmt(kernel::prelude::fmt!("all{}\n", settings))?;
         }
-        for claim in self.names.iter() {
-            f.write_fmt(kernel::prelude::fmt!(
-                "{}{}\n",
-                Printable(&claim.name),
-                claim.settings
-            ))?;
+        for claim in self.claims.iter() {
+            f.write_fmt(kernel::prelude::fmt!("{}{}\n", claim.key, claim.settings))?;
         }
         Ok(())
+    }
+}
+
+/// A UUID as it is written, in lower case.
+pub(crate) struct Uuid<'a>(pub(crate) &'a [u8; 16]);
+
+impl kernel::fmt::Display for Uuid<'_> {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        for (index, byte) in self.0.iter().enumerate() {
+            if let 4 | 6 | 8 | 10 = index {
+                f.write_str("-")?;
+            }
+            f.write_fmt(kernel::prelude::fmt!("{:02x}", byte))?;
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of a UUID in the order in which they are written. `None` if it is none.
+fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let mut uuid = [0; 16];
+    let mut rest = text;
+
+    for (index, byte) in uuid.iter_mut().enumerate() {
+        if let 4 | 6 | 8 | 10 = index {
+            rest = rest.strip_prefix(b"-")?;
+        }
+        let [high, low, others @ ..] = rest else {
+            return None;
+        };
+
+        *byte = digit(*high)? << 4 | digit(*low)?;
+        rest = others;
+    }
+    // That of all zeros is said to be none.
+    (rest.is_empty() && uuid != [0; 16]).then_some(uuid)
+}
+
+/// A key and the settings behind it: `KEY[:SETTING...]`. That of a UUID or a label has a colon of its own.
+fn split_key(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let skip = match text {
+        [b'u', b'u', b'i', b'd', b':', ..] | [b'n', b'a', b'm', b'e', b':', ..] => 5,
+        _ => 0,
+    };
+    let rest = text.get(skip..).unwrap_or_default();
+
+    match rest.iter().position(|byte| *byte == b':') {
+        Some(colon) => {
+            let (key, settings) = text.split_at(skip + colon);
+
+            (key, settings.get(1..))
+        }
+        None => (text, None),
     }
 }
 

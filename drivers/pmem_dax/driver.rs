@@ -5,9 +5,11 @@
 use crate::{
     claim::{
         Claims,
+        Key,
         Mode,
         Printable,
-        Settings, //
+        Settings,
+        Uuid, //
     },
     device::Device,
     geometry::{
@@ -46,6 +48,7 @@ use kernel_ext::{
     nvdimm::{
         self,
         Bus,
+        Identity,
         Namespace,
         Owner,
         Personality, //
@@ -101,7 +104,7 @@ impl Driver {
             }
             if claims.is_empty() {
                 pr_info!(
-                    "no namespace claimed: load with claim=namespace0.0, or write its name to /sys/bus/nd/drivers/pmem_dax/claim and then to bind\n"
+                    "no namespace claimed: load with claim=namespace0.0 or claim=uuid:..., or write its name to /sys/bus/nd/drivers/pmem_dax/claim and then to bind\n"
                 );
             }
             let major = Major::new(c"pmem_dax")?;
@@ -129,11 +132,7 @@ impl Driver {
 
     /// How to set up the namespace.
     fn settings(&self, namespace: &Namespace<'_>, geometry: &Geometry) -> Result<Settings> {
-        let mut settings = self
-            .claims
-            .lock()
-            .settings(namespace.name())
-            .ok_or(ENODEV)?;
+        let mut settings = self.claimed(namespace)?;
 
         if !geometry.has_block(settings.align) {
             if settings.align != Order::Pmd {
@@ -145,6 +144,43 @@ impl Driver {
             settings.align = Order::Pmd;
         }
         Ok(settings)
+    }
+
+    /// What it is claimed with. Of several namespaces with the same UUID, or name in the label, none is
+    /// taken for it.
+    fn claimed(&self, namespace: &Namespace<'_>) -> Result<Settings> {
+        let identity = namespace.identity();
+        let claims = self.claims.lock();
+        let is_unique = |key: &Key| match key {
+            Key::Name(_) => true,
+            _ => namespace.count(|other| key.is_of(other)) == 1,
+        };
+
+        match claims.settings(&identity, is_unique) {
+            Some((settings, Some(Key::Name(_)))) if identity.uuid.is_some() => {
+                if let Some(uuid) = &identity.uuid {
+                    dev_info!(
+                        namespace.device(),
+                        "claimed by the name of its device, which may be another one's when labels were changed: uuid:{} stays\n",
+                        Uuid(uuid)
+                    );
+                }
+                Ok(settings)
+            }
+            Some((settings, _)) => Ok(settings),
+            None => {
+                let (_, key) = claims.settings(&identity, |_| true).ok_or(ENODEV)?;
+
+                if let Some(key) = key {
+                    dev_err!(
+                        namespace.device(),
+                        "not taken: {} is another namespace's, too: give one of them another UUID or name in /sys/bus/nd/devices, or claim this one by the name of its device\n",
+                        key
+                    );
+                }
+                Err(ENXIO)
+            }
+        }
     }
 
     /// Tells that `what` failed, unless the error is one of which the log was told already.
@@ -284,8 +320,8 @@ impl nvdimm::Driver for Driver {
 
     const NAME: &'static CStr = c"pmem_dax";
 
-    fn wants(&self, name: &CStr) -> bool {
-        self.claims.lock().settings(name).is_some()
+    fn wants(&self, namespace: &Identity<'_>) -> bool {
+        self.claims.lock().settings(namespace, |_| true).is_some()
     }
 
     fn probe(&self, namespace: &Namespace<'_>) -> Result<KBox<Taken>> {
@@ -402,23 +438,15 @@ impl nvdimm::Driver for Driver {
 
     /// Tells of names in `claim=` that got nothing. Why a namespace was refused was told before.
     fn registered(&self, bus: &Bus<'_>) {
-        for name in self.claims.lock().names() {
-            let printable = Printable(name);
-            let Ok(name) = CString::try_from_fmt(fmt!("{}", printable)) else {
-                continue;
-            };
-
-            match bus.owner(&name) {
+        for key in self.claims.lock().keys() {
+            match bus.owner(|namespace| key.is_of(namespace)) {
                 Owner::Missing => {
-                    pr_warn!(
-                        "{}: claimed, but there is no such namespace (yet)\n",
-                        printable
-                    );
+                    pr_warn!("{}: claimed, but there is no such namespace (yet)\n", key);
                 }
                 Owner::Other => {
                     pr_warn!(
                         "{}: claimed, but another driver has it: write its name to that driver's unbind, then to /sys/bus/nd/drivers/pmem_dax/bind\n",
-                        printable
+                        key
                     );
                 }
                 Owner::Nobody | Owner::Us => (),

@@ -30,7 +30,7 @@ use kernel_ext::{
 string_param! {
     /// The namespaces to take.
     static CLAIM: "claim",
-        "Namespaces to take, as namespace0.0[,namespace1.0...], or all (default: none)";
+        "Namespaces to take, as uuid:UUID, name:LABEL or namespace0.0, with commas between them, or all (default: none)";
 }
 
 #[pin_data]

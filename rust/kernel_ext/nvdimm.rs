@@ -55,8 +55,8 @@ pub trait Driver: Send + Sync + Sized + 'static {
     /// The name on the bus.
     const NAME: &'static CStr;
 
-    /// Whether the namespace of that name is to be bound.
-    fn wants(&self, name: &CStr) -> bool;
+    /// Whether that namespace is to be bound.
+    fn wants(&self, namespace: &Identity<'_>) -> bool;
 
     /// Binds a namespace. May sleep.
     fn probe(&self, namespace: &Namespace<'_>) -> Result<KBox<Self::Data>>;
@@ -211,8 +211,8 @@ impl<T: Driver> Registration<T> {
         // SAFETY: By this function's requirements, and as it is neither a btt nor a dax.
         let (namespace, pfn) = unsafe { Namespace::find(dev) }.ok_or(ENODEV)?;
 
-        // SAFETY: The namespace is valid.
-        if !self.data.wants(unsafe { name_of(namespace) }) {
+        // SAFETY: The namespace is valid, and `dev` is locked.
+        if !self.data.wants(&unsafe { Identity::of(namespace) }) {
             return Err(ENODEV);
         }
         // ENODEV is for one that has no size yet, ENXIO for one that another personality uses.
@@ -370,28 +370,24 @@ pub enum Owner {
 pub struct Bus<'a>(&'a Opaque<bindings::nd_device_driver>);
 
 impl Bus<'_> {
-    /// Who has the device of that name now. May sleep.
-    pub fn owner(&self, name: &CStr) -> Owner {
+    /// Who has the first namespace now that `is_it` says yes to. May sleep.
+    pub fn owner(&self, mut is_it: impl FnMut(&Identity<'_>) -> bool) -> Owner {
         // SAFETY: By the type's invariants.
         let driver = unsafe { &raw const (*self.0.get()).drv };
-        // SAFETY: By the type's invariants drivers/nvdimm/bus.c: __nd_driver_register set the bus.
-        // device_match_name takes a string.
-        let dev = unsafe {
-            bindings::bus_find_device(
-                (*driver).bus,
-                ptr::null_mut(),
-                name.as_char_ptr().cast(),
-                Some(bindings::device_match_name),
-            )
-        };
+        let mut found = None;
 
-        if dev.is_null() {
-            return Owner::Missing;
+        // SAFETY: By the type's invariants drivers/nvdimm/bus.c: __nd_driver_register set the bus. The driver
+        // of a device changes at any time.
+        unsafe {
+            for_each_namespace((*driver).bus, &mut |dev, identity| {
+                if found.is_none() && is_it(identity) {
+                    found = Some((&raw const (*dev).driver).read_volatile());
+                }
+            });
         }
-        // SAFETY: `bus_find_device` returned a reference. The driver changes at any time.
-        let owner = unsafe { (&raw const (*dev).driver).read_volatile() };
-        // SAFETY: As above.
-        unsafe { bindings::put_device(dev) };
+        let Some(owner) = found else {
+            return Owner::Missing;
+        };
 
         if owner.is_null() {
             Owner::Nobody
@@ -439,6 +435,105 @@ impl Personality {
 unsafe fn name_of<'a>(namespace: NonNull<bindings::nd_namespace_common>) -> &'a CStr {
     // SAFETY: By this function's requirements.
     unsafe { device::Device::<device::Normal>::from_raw(&raw mut (*namespace.as_ptr()).dev) }.name()
+}
+
+/// What [`for_each_namespace`] calls.
+type Visitor<'a> = &'a mut dyn FnMut(*mut bindings::device, &Identity<'_>);
+
+/// # Safety
+///
+/// `dev` is a valid device of the nd bus, and `data` a pointer to a [`Visitor`].
+unsafe extern "C" fn visit_callback(dev: *mut bindings::device, data: *mut c_void) -> c_int {
+    // SAFETY: By this function's requirements.
+    let f = unsafe { &mut *data.cast::<Visitor<'_>>() };
+    // SAFETY: As above.
+    let name = unsafe { device::Device::<device::Normal>::from_raw(dev) }.name();
+
+    // drivers/nvdimm/namespace_devs.c: nd_region_register_namespaces names them so, and nothing else.
+    if !name.to_bytes().starts_with(b"namespace") {
+        return 0;
+    }
+    // SAFETY: A namespace has its device inside (linux/nd.h: to_ndns).
+    let namespace = unsafe { kernel::container_of!(dev, bindings::nd_namespace_common, dev) };
+    let Some(namespace) = NonNull::new(namespace) else {
+        return 0;
+    };
+
+    // SAFETY: The device is valid.
+    unsafe { bindings::nvdimm_bus_lock(dev) };
+    // SAFETY: The namespace is valid, and the bus is locked.
+    f(dev, &unsafe { Identity::of(namespace) });
+    // SAFETY: It was locked above.
+    unsafe { bindings::nvdimm_bus_unlock(dev) };
+    0
+}
+
+/// Calls `f` with each namespace on the bus, and what it is known by. May sleep.
+///
+/// # Safety
+///
+/// `bus` is the nd bus.
+unsafe fn for_each_namespace(bus: *const bindings::bus_type, mut f: Visitor<'_>) {
+    // SAFETY: By this function's requirements the bus is valid. It keeps a reference of each device while
+    // the callback has it.
+    unsafe {
+        bindings::bus_for_each_dev(
+            bus,
+            ptr::null_mut(),
+            (&raw mut f).cast(),
+            Some(visit_callback),
+        )
+    };
+}
+
+/// What a namespace is known by.
+pub struct Identity<'a> {
+    /// The name of its device, like `namespace0.0`. Another namespace may have it tomorrow.
+    pub name: &'a CStr,
+    /// The UUID, in the order in which it is written. Only namespaces with a label have one.
+    pub uuid: Option<[u8; 16]>,
+    /// The name in its label, if there is one.
+    pub label: Option<&'a [u8]>,
+}
+
+impl<'a> Identity<'a> {
+    /// # Safety
+    ///
+    /// The namespace is valid for the lifetime. Meanwhile what is known of it does not change: it is
+    /// locked, or what has it is, or the bus is (drivers/nvdimm/namespace_devs.c: uuid_store,
+    /// alt_name_store).
+    unsafe fn of(namespace: NonNull<bindings::nd_namespace_common>) -> Self {
+        // SAFETY: By this function's requirements.
+        let name = unsafe { name_of(namespace) };
+        // SAFETY: As above. It is that of `uuid_null` if the namespace is of a kind that has none.
+        let uuid = unsafe { bindings::nd_dev_to_uuid(&raw mut (*namespace.as_ptr()).dev) };
+
+        if uuid.is_null() || ptr::eq(uuid, &raw const bindings::uuid_null) {
+            return Self {
+                name,
+                uuid: None,
+                label: None,
+            };
+        }
+        // SAFETY: It has a UUID of its own, so it is a `struct nd_namespace_pmem`, which starts so.
+        let label = unsafe { (*namespace.cast::<bindings::nd_namespace_pmem>().as_ptr()).alt_name };
+        let label = (!label.is_null()).then(|| {
+            // SAFETY: drivers/nvdimm/namespace_devs.c: create_namespace_pmem and __alt_name_store allocate
+            // so much. What is on the media need not end with a NUL.
+            let bytes = unsafe {
+                core::slice::from_raw_parts(label.cast::<u8>(), bindings::NSLABEL_NAME_LEN as usize)
+            };
+
+            bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+        });
+
+        Self {
+            name,
+            // SAFETY: It is valid.
+            uuid: Some(unsafe { (*uuid).b }),
+            label: label.filter(|label| !label.is_empty()),
+        }
+    }
 }
 
 /// A namespace that is being bound, or is bound.
@@ -490,6 +585,26 @@ impl Namespace<'_> {
     pub fn name(&self) -> &CStr {
         // SAFETY: By the type's invariants.
         unsafe { name_of(self.namespace) }
+    }
+
+    /// What it is known by.
+    pub fn identity(&self) -> Identity<'_> {
+        // SAFETY: By the type's invariants. Nothing of it is changed while it has a driver or a user, or
+        // while a device of the bus is being bound (drivers/nvdimm/bus.c: wait_nvdimm_bus_probe_idle).
+        unsafe { Identity::of(self.namespace) }
+    }
+
+    /// How many namespaces there are, this one among them, that `f` says yes to. May sleep.
+    pub fn count(&self, mut f: impl FnMut(&Identity<'_>) -> bool) -> usize {
+        let mut count = 0;
+
+        // SAFETY: By the type's invariants it is a device of the nd bus.
+        unsafe {
+            for_each_namespace((*self.namespace.as_ptr()).dev.bus, &mut |_, identity| {
+                count += usize::from(f(identity));
+            });
+        }
+        count
     }
 
     fn resource(&self) -> &bindings::resource {

@@ -94,7 +94,7 @@ test_bad_names() {
 		log_mark
 		refused load "claim=$name"
 		[ ! -d /sys/module/pmem_dax ]
-		one_line "not the name of a namespace"
+		one_line "is not a namespace"
 		expect 1 "$(log_since | wc -l)" "lines in the log about $name"
 	done
 }
