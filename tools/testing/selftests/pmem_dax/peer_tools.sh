@@ -124,11 +124,26 @@ test_legacy() {
 	compare namespace2.0 15
 }
 
-# clean_up: without udev, if there was none. The socket that it leaves would have others
-# wait for it.
+# stop_udev: it is asked to end, and does so when its workers are done. Until then it would bind what
+# the next test makes. The socket that it leaves would have others wait for it.
+stop_udev() {
+	local pid pids=()
+
+	for pid in /proc/[0-9]*; do
+		[ "$(cat "$pid/comm" 2>/dev/null)" != systemd-udevd ] || pids+=("${pid#/proc/}")
+	done
+	udevadm settle
+	udevadm control --exit
+	for pid in "${pids[@]}"; do
+		timeout 60 tail --pid="$pid" -f /dev/null || kill -KILL "$pid"
+	done
+	rm -r /run/udev
+}
+
+# clean_up: without udev, if there was none.
 clean_up() {
 	wipe namespace0.0 namespace2.0 || return
-	[ -z "$STARTED" ] || { udevadm control --exit && rm -r /run/udev; }
+	[ -z "$STARTED" ] || stop_udev
 }
 
 STARTED=
