@@ -1,10 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Completion of pmem-dax(8) for bash: commands, options, and the names of namespaces.
+# Completion of pmem-dax(8) for bash: commands, options, and what namespaces are called by.
+
+# _pmem_dax_read ATTRIBUTE: that of all namespaces. A name of a label is anybody's text, and
+# compgen expands what it is given.
+_pmem_dax_read() {
+	local devices=/sys/bus/nd/devices file value
+
+	for file in "$devices"/namespace*/"$1"; do
+		if read -r value <"$file" && [[ $value =~ ^[[:alnum:]_.-]+$ ]]; then
+			echo "$value"
+		fi
+	done 2>/dev/null
+}
 
 _pmem_dax() {
-	local word=${COMP_WORDS[COMP_CWORD]} command='' words i
+	local word=${COMP_WORDS[COMP_CWORD]} command='' key='' words i
 	local devices=/sys/bus/nd/devices
 
 	COMPREPLY=()
@@ -22,13 +34,27 @@ _pmem_dax() {
 		mapfile -t COMPREPLY < <(compgen -d -- "$word")
 		return
 	fi
+	# A colon is a word of its own to bash.
+	if [ "$word" = : ]; then
+		key=${COMP_WORDS[COMP_CWORD - 1]}
+		word=
+	elif [ "${COMP_WORDS[COMP_CWORD - 1]}" = : ]; then
+		key=${COMP_WORDS[COMP_CWORD - 2]}
+	fi
 	case $command in
 	"") words='list status attach detach check help' ;;
 	help) words='list status attach detach check' ;;
 	list) words= ;;
 	*)
-		words=$(compgen -G "$devices/namespace*")
-		words=${words//$devices\//}
+		case $key in
+		"")
+			words=$(compgen -G "$devices/namespace*")
+			words="${words//$devices\//} $(_pmem_dax_read uuid)"
+			;;
+		uuid) words=$(_pmem_dax_read uuid) ;;
+		name) words=$(_pmem_dax_read alt_name) ;;
+		*) words= ;;
+		esac
 		;;
 	esac
 	if [[ $word = -* ]]; then

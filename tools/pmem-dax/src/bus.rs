@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
+use crate::key::{self, Identity};
 use crate::probe::{Answer, Attributes, Prober};
 use crate::root::Root;
 
@@ -59,6 +60,8 @@ impl Serialize for Mode {
 pub struct Namespace {
     /// Its name.
     pub name: String,
+    /// That, and what else it is called by.
+    pub identity: Identity,
     /// Its size in bytes.
     pub size: u64,
     /// Its mode.
@@ -77,6 +80,7 @@ pub enum Found {
     Known(Namespace),
     Busy {
         name: String,
+        uuid: Option<String>,
         size: u64,
         why: String,
     },
@@ -132,6 +136,69 @@ impl Bus {
         Ok(found)
     }
 
+    /// Returns all that a namespace of that name is called by. These attributes wait for no lock.
+    pub fn identity(&self, name: &str) -> Identity {
+        let label = self.root.read(format!("{DEVICES}/{name}/alt_name"));
+        Identity {
+            name: name.to_owned(),
+            uuid: self.uuid(name),
+            label: label.filter(|label| !label.is_empty()),
+        }
+    }
+
+    fn uuid(&self, name: &str) -> Option<String> {
+        key::uuid_of(&self.root.read(format!("{DEVICES}/{name}/uuid"))?)
+    }
+
+    /// Returns whether no other namespace has the UUID of this one, as a copy of it would.
+    pub fn is_unique(&self, identity: &Identity) -> bool {
+        let mut names = self.names();
+        names.retain(|name| *name != identity.name);
+        !names.iter().any(|name| self.uuid(name) == identity.uuid)
+    }
+
+    /// Returns the name of the namespace that is called so: by `uuid:UUID`, a UUID, `name:LABEL`,
+    /// or its name, which need not be one that there is.
+    ///
+    /// # Errors
+    ///
+    /// If that is no UUID, or not one namespace has it.
+    pub fn resolve(&self, given: &str) -> Result<String, Failure> {
+        let what;
+        let mut names;
+        if let Some(label) = given.strip_prefix(key::LABEL) {
+            if label.is_empty() {
+                return Failure::failed(format!("{given} wants the name of a label"));
+            }
+            what = format!("the label name {label}");
+            names = self.names();
+            names.retain(|name| self.identity(name).label.as_deref() == Some(label));
+        } else {
+            let uuid = match given.strip_prefix(key::UUID) {
+                Some(uuid) if !key::is_uuid(uuid) => {
+                    return Failure::failed(format!("{given} is not a UUID"));
+                }
+                Some(uuid) => uuid,
+                None if key::is_uuid(given) => given,
+                None => return Ok(given.to_owned()),
+            };
+            let uuid = uuid.to_ascii_lowercase();
+            what = format!("the UUID {uuid}");
+            names = self.names();
+            names.retain(|name| self.uuid(name).as_ref() == Some(&uuid));
+        }
+        // One that is being made or deleted has no size.
+        names.retain(|name| self.root.number(format!("{DEVICES}/{name}/size")) != Some(0));
+        match names.as_slice() {
+            [name] => Ok(name.clone()),
+            [] => Failure::failed(format!("no namespace has {what}; see: pmem-dax list")),
+            names => Failure::failed(format!(
+                "{} have {what}: say which by its name",
+                names.join(" and ")
+            )),
+        }
+    }
+
     /// Returns the namespace of that name.
     ///
     /// # Errors
@@ -172,6 +239,7 @@ impl Bus {
                         .root
                         .number(format!("{DEVICES}/{name}/size"))
                         .unwrap_or(0),
+                    uuid: self.uuid(&name),
                     name,
                 },
             })
@@ -185,6 +253,7 @@ impl Bus {
             mode: Mode::of_kernel(&attributes.mode),
             driver: self.driver(&owner),
             disk: self.disk(&owner),
+            identity: self.identity(&name),
             owner,
             name,
         }
@@ -211,13 +280,10 @@ impl Bus {
         (!disks.is_empty()).then(|| disks.swap_remove(0))
     }
 
-    /// Returns the line in the list of what pmem_dax takes that is about a name.
-    pub fn claim(&self, name: &str) -> Option<String> {
-        let claims = self.root.read(CLAIMS)?;
-        let mut lines = claims.lines();
-        lines
-            .find(|line| line.split(':').next() == Some(name))
-            .map(str::to_owned)
+    /// Returns the lines of the list of what pmem_dax takes.
+    pub fn claims(&self) -> Vec<String> {
+        let claims = self.root.read(CLAIMS).unwrap_or_default();
+        claims.lines().map(str::to_owned).collect()
     }
 
     /// Returns whether the list can be read, which only root can, or there is none.
@@ -226,7 +292,9 @@ impl Bus {
     }
 
     /// Returns the line by which pmem_dax takes a namespace.
-    pub fn claimed(&self, name: &str) -> Option<String> {
-        self.claim(name).or_else(|| self.claim("all"))
+    pub fn claimed(&self, identity: &Identity) -> Option<String> {
+        let claims = self.claims();
+        let claim = identity.claimed_by(claims.iter().map(String::as_str));
+        claim.map(str::to_owned)
     }
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::key;
+
 /// Show namespaces of persistent memory, and move them between nd_pmem and pmem_dax
 #[derive(Debug, Parser)]
 #[command(name = "pmem-dax", after_help = "See pmem-dax(8).")]
@@ -38,7 +40,7 @@ pub enum Command {
     },
     /// Show one namespace, and the users of its disk
     Status {
-        /// The namespace, like namespace0.0
+        /// The namespace, like namespace0.0, uuid:UUID or name:LABEL
         #[arg(value_parser = without_settings)]
         namespace: String,
 
@@ -48,7 +50,7 @@ pub enum Command {
     },
     /// Give a namespace to pmem_dax
     Attach {
-        /// The namespace, like namespace0.0, and settings for pmem_dax
+        /// The namespace, like namespace0.0, uuid:UUID or name:LABEL, and settings for pmem_dax
         #[arg(value_name = "NAMESPACE[:SETTING...]")]
         namespace: String,
 
@@ -58,7 +60,7 @@ pub enum Command {
     },
     /// Give a namespace to nd_pmem
     Detach {
-        /// The namespace, like namespace0.0
+        /// The namespace, like namespace0.0, uuid:UUID or name:LABEL
         #[arg(value_parser = without_settings)]
         namespace: String,
 
@@ -68,14 +70,14 @@ pub enum Command {
     },
     /// Succeed if pmem_dax has the namespace, and /dev has its disk
     Check {
-        /// The namespace, like namespace0.0
+        /// The namespace, like namespace0.0, uuid:UUID or name:LABEL
         #[arg(value_parser = without_settings)]
         namespace: String,
     },
 }
 
 fn without_settings(name: &str) -> Result<String, &'static str> {
-    if name.contains(':') {
+    if !key::split(name).1.is_empty() {
         Err("only attach has settings")
     } else {
         Ok(name.to_owned())

@@ -3,17 +3,19 @@
 //! The parts of the tool pmem-dax(8).
 //!
 //! In the order in which they use each other: [`root`] is where files are read, [`size`] how a
-//! size is shown, [`loops`] the only system call that is not safe. [`probe`] reads attributes that
-//! may block, [`bus`] is what the nd bus has, [`modprobe`] what the next boot makes of it, and
-//! [`users`] finds the users of a disk. [`report`] and [`check`] answer questions, [`moves`] changes
-//! something, and [`cli`] is what is typed.
+//! size is shown, [`loops`] the only system call that is not safe. [`key`] is by what a namespace is
+//! called, [`probe`] reads attributes that may block, [`bus`] is what the nd bus has, [`modprobe`]
+//! what the next boot makes of it, and [`users`] finds the users of a disk. [`report`] and [`check`]
+//! answer questions, [`claims`] and [`moves`] change something, and [`cli`] is what is typed.
 
 #![deny(unsafe_code)]
 
 pub mod bus;
 pub mod check;
+pub mod claims;
 pub mod cli;
 pub mod failure;
+pub mod key;
 pub mod loops;
 pub mod modprobe;
 pub mod moves;

@@ -16,7 +16,7 @@ use pmem_dax::cli::{Cli, Command};
 use pmem_dax::failure::Failure;
 use pmem_dax::moves::{self, Move, Target};
 use pmem_dax::root::Root;
-use pmem_dax::{check, probe, report};
+use pmem_dax::{check, key, probe, report};
 
 fn main() -> ExitCode {
     let mut words = env::args_os();
@@ -48,22 +48,24 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             show(&report.text)?;
             report.result
         }
-        Command::Status { namespace, json } => show(&report::status(&bus, namespace, *json)?),
+        Command::Status { namespace, json } => {
+            let name = bus.resolve(namespace)?;
+            show(&report::status(&bus, &name, *json)?)
+        }
         Command::Check { namespace } => {
-            let node = check::check(&bus, namespace)?;
+            let name = bus.resolve(namespace)?;
+            let node = check::check(&bus, &name)?;
             if cli.verbose {
-                eprintln!("pmem-dax: {namespace} is {node} of pmem_dax");
+                eprintln!("pmem-dax: {name} is {node} of pmem_dax");
             }
             Ok(())
         }
         Command::Attach { namespace, boot } => {
-            let (name, settings) = match namespace.find(':') {
-                Some(colon) => namespace.split_at(colon),
-                None => (namespace.as_str(), ""),
-            };
+            let (given, settings) = key::split(namespace);
             moves::run(&Move {
+                namespace: bus.resolve(given)?,
                 bus,
-                namespace: name.to_owned(),
+                given: given.to_owned(),
                 settings: settings.to_owned(),
                 target: Target::PmemDax,
                 boot: *boot,
@@ -71,8 +73,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             })
         }
         Command::Detach { namespace, boot } => moves::run(&Move {
+            namespace: bus.resolve(namespace)?,
             bus,
-            namespace: namespace.clone(),
+            given: namespace.clone(),
             settings: String::new(),
             target: Target::NdPmem,
             boot: *boot,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 
+use crate::key::Identity;
 use crate::root::Root;
 
 /// The file that `--boot` writes to.
@@ -78,13 +79,10 @@ fn claim_of(options: &str) -> Option<&str> {
 }
 
 /// Returns the entry by which pmem_dax is bound to the namespace at the next boot.
-pub fn at_boot(root: &Root, namespace: &str) -> Option<String> {
+pub fn at_boot(root: &Root, namespace: &Identity) -> Option<String> {
     let options = options(root);
     let last = options.iter().rev().find_map(|line| claim_of(line))?;
-    let mut entries = last.split(',');
-    entries
-        .find(|entry| matches!(entry.split(':').next(), Some(name) if name == namespace || name == "all"))
-        .map(str::to_owned)
+    namespace.claimed_by(last.split(',')).map(str::to_owned)
 }
 
 /// Returns the lines of others that set the parameter `claim`.
@@ -168,18 +166,21 @@ impl BootFile {
     }
 }
 
-/// Has the namespace claimed so at boot, or not at all.
+/// Has the namespace claimed so at boot, or not at all, whatever it was claimed by before.
 ///
 /// # Errors
 ///
 /// The message, if the list is full, or the file cannot be written.
-pub fn set_boot(root: &Root, namespace: &str, entry: Option<String>) -> Result<(), String> {
+pub fn set_boot(root: &Root, namespace: &Identity, entry: Option<String>) -> Result<(), String> {
     let mut file = BootFile::read(root);
-    file.claims
-        .retain(|claim| claim.split(':').next() != Some(namespace));
+    file.claims.retain(|claim| match &entry {
+        Some(entry) => !namespace.replaces(entry, claim),
+        None => !namespace.is_own(claim),
+    });
     file.claims.extend(entry);
     if file.claims.join(",").len() >= TOO_LONG {
-        return Err(format!("the list of claims has no room for {namespace}"));
+        let name = &namespace.name;
+        return Err(format!("the list of claims has no room for {name}"));
     }
     file.write(root)
         .map_err(|error| format!("{BOOT_FILE} cannot be written: {error}"))
@@ -200,6 +201,24 @@ mod tests {
         (dir, root)
     }
 
+    /// One without labels.
+    fn named(name: &str) -> Identity {
+        Identity {
+            name: name.into(),
+            ..Identity::default()
+        }
+    }
+
+    const U: &str = "01234567-89ab-cdef-0123-456789abcdef";
+
+    fn labelled() -> Identity {
+        Identity {
+            name: "namespace1.0".into(),
+            uuid: Some(U.into()),
+            label: Some("data".into()),
+        }
+    }
+
     #[test]
     fn the_last_claim_counts() {
         let (_dir, root) = tree(&[
@@ -215,12 +234,15 @@ mod tests {
             ("/etc/modprobe.d/c.txt", "options pmem_dax claim=all\n"),
             ("/proc/cmdline", "quiet nd_pmem.x=1\n"),
         ]);
-        assert_eq!(at_boot(&root, "namespace0.0").unwrap(), "namespace0.0");
         assert_eq!(
-            at_boot(&root, "namespace1.0").unwrap(),
+            at_boot(&root, &named("namespace0.0")).unwrap(),
+            "namespace0.0"
+        );
+        assert_eq!(
+            at_boot(&root, &named("namespace1.0")).unwrap(),
             "namespace1.0:align=1G"
         );
-        assert_eq!(at_boot(&root, "namespace9.0"), None);
+        assert_eq!(at_boot(&root, &named("namespace9.0")), None);
         assert_eq!(
             lines_of_others(&root),
             [
@@ -230,13 +252,16 @@ mod tests {
         );
 
         fs::write(root.path("/proc/cmdline"), "pmem_dax.claim=all:mode=fsdax").unwrap();
-        assert_eq!(at_boot(&root, "namespace9.0").unwrap(), "all:mode=fsdax");
+        assert_eq!(
+            at_boot(&root, &named("namespace9.0")).unwrap(),
+            "all:mode=fsdax"
+        );
     }
 
     #[test]
     fn no_configuration() {
         let (_dir, root) = tree(&[]);
-        assert_eq!(at_boot(&root, "namespace0.0"), None);
+        assert_eq!(at_boot(&root, &named("namespace0.0")), None);
         assert!(lines_of_others(&root).is_empty());
         assert!(!installed(&root));
     }
@@ -246,8 +271,13 @@ mod tests {
         let (_dir, root) = tree(&[(BOOT_FILE, "# another's\noptions pmem_dax other=1\n")]);
         let text = || fs::read_to_string(root.path(BOOT_FILE)).unwrap();
 
-        set_boot(&root, "namespace1.0", Some("namespace1.0:align=1G".into())).unwrap();
-        set_boot(&root, "namespace0.0", Some("namespace0.0".into())).unwrap();
+        set_boot(
+            &root,
+            &named("namespace1.0"),
+            Some("namespace1.0:align=1G".into()),
+        )
+        .unwrap();
+        set_boot(&root, &named("namespace0.0"), Some("namespace0.0".into())).unwrap();
         assert_eq!(
             text(),
             format!(
@@ -256,21 +286,83 @@ mod tests {
             )
         );
         assert!(lines_of_others(&root).is_empty());
-        assert_eq!(at_boot(&root, "namespace0.0").unwrap(), "namespace0.0");
+        assert_eq!(
+            at_boot(&root, &named("namespace0.0")).unwrap(),
+            "namespace0.0"
+        );
 
-        set_boot(&root, "namespace1.0", None).unwrap();
-        assert_eq!(at_boot(&root, "namespace1.0"), None);
-        set_boot(&root, "namespace0.0", None).unwrap();
+        set_boot(&root, &named("namespace1.0"), None).unwrap();
+        assert_eq!(at_boot(&root, &named("namespace1.0")), None);
+        set_boot(&root, &named("namespace0.0"), None).unwrap();
         assert_eq!(text(), "# another's\noptions pmem_dax other=1\n");
+    }
+
+    #[test]
+    fn any_key_claims_at_boot() {
+        let by_uuid = format!("uuid:{}:align=1G", U.to_uppercase());
+        let mut entries = vec![
+            "all",
+            "namespace1.0:mode=fsdax",
+            "name:data:align=2M",
+            by_uuid.as_str(),
+        ];
+        let (_dir, root) = tree(&[]);
+        fs::create_dir_all(root.path("/etc/modprobe.d")).unwrap();
+        while let Some(best) = entries.last().copied() {
+            let line = format!("options pmem_dax claim={}\n", entries.join(","));
+            fs::write(root.path(BOOT_FILE), line).unwrap();
+            assert_eq!(at_boot(&root, &labelled()).as_deref(), Some(best));
+            // For another one none of these counts.
+            assert_eq!(at_boot(&root, &named("namespace2.0")).unwrap(), "all");
+            entries.pop();
+        }
+    }
+
+    #[test]
+    fn an_entry_by_name_is_replaced() {
+        let (_dir, root) = tree(&[]);
+        let set = |identity: &Identity, entry: &str| {
+            set_boot(&root, identity, Some(entry.into())).unwrap();
+        };
+        let by_uuid = format!("uuid:{U}");
+
+        set(&labelled(), "namespace1.0:align=1G");
+        set(&named("namespace0.0"), "namespace0.0");
+        set(&labelled(), &by_uuid);
+        assert_eq!(
+            BootFile::read(&root).claims,
+            ["namespace0.0", by_uuid.as_str()]
+        );
+        let text = fs::read_to_string(root.path(BOOT_FILE)).unwrap();
+        assert!(text.contains(&format!("claim=namespace0.0,{by_uuid}\n")));
+
+        // And by the UUID, in either case.
+        set(&labelled(), &format!("{by_uuid}:align=1G"));
+        assert_eq!(
+            at_boot(&root, &labelled()),
+            Some(format!("{by_uuid}:align=1G"))
+        );
+        assert_eq!(BootFile::read(&root).claims.len(), 2);
+        assert!(lines_of_others(&root).is_empty());
+    }
+
+    #[test]
+    fn detached_under_every_key() {
+        let claims = format!("namespace1.0,name:data:align=1G,namespace11.0,name:dat,uuid:{U}");
+        let text = format!("{BOOT_MARK}\n{OPTIONS}{claims}\n{SOFTDEP}\n");
+        let (_dir, root) = tree(&[(BOOT_FILE, &text)]);
+        set_boot(&root, &labelled(), None).unwrap();
+        assert_eq!(BootFile::read(&root).claims, ["namespace11.0", "name:dat"]);
+        assert_eq!(at_boot(&root, &labelled()), None);
     }
 
     #[test]
     fn the_file_goes_with_its_last_line() {
         let (_dir, root) = tree(&[]);
-        set_boot(&root, "namespace0.0", None).unwrap();
-        set_boot(&root, "namespace0.0", Some("namespace0.0".into())).unwrap();
+        set_boot(&root, &named("namespace0.0"), None).unwrap();
+        set_boot(&root, &named("namespace0.0"), Some("namespace0.0".into())).unwrap();
         assert!(root.exists(BOOT_FILE));
-        set_boot(&root, "namespace0.0", None).unwrap();
+        set_boot(&root, &named("namespace0.0"), None).unwrap();
         assert!(!root.exists(BOOT_FILE));
         assert_eq!(root.list("/etc/modprobe.d"), [""; 0]);
     }
@@ -281,7 +373,7 @@ mod tests {
         let error = (0..200)
             .find_map(|i| {
                 let name = format!("namespace{i}.0");
-                set_boot(&root, &name, Some(name.clone())).err()
+                set_boot(&root, &named(&name), Some(name.clone())).err()
             })
             .unwrap();
         assert!(error.starts_with("the list of claims has no room for"));

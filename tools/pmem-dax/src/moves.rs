@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{flock, FlockOperation, OFlags};
 
 use crate::bus::{Bus, Found, CLAIMS, DEVICES, DRIVERS};
+use crate::claims::{self, List};
 use crate::failure::Failure;
+use crate::key::{self, Identity};
 use crate::modprobe;
 use crate::users::{self, Disk};
 
@@ -59,7 +61,9 @@ impl fmt::Display for Target {
 pub struct Move {
     /// The bus, which must be the machine's own.
     pub bus: Bus,
-    /// The namespace.
+    /// What it was called by.
+    pub given: String,
+    /// The name of the namespace that this stands for.
     pub namespace: String,
     /// Settings for pmem_dax, with the colon before them; empty if there are none.
     pub settings: String,
@@ -104,6 +108,13 @@ pub fn run(order: &Move) -> Result<(), Failure> {
     order.find()?;
     order.load_driver()?;
     let _lock = order.lock()?;
+    // Names may have moved meanwhile.
+    if order.bus.resolve(&order.given)? != order.namespace {
+        return Failure::failed(format!(
+            "{} is not {} any more: try again",
+            order.given, order.namespace
+        ));
+    }
     let found = order.find()?;
     if order.boot {
         order.can_set_boot()?;
@@ -207,15 +218,16 @@ impl Move {
         ))
     }
 
-    /// Returns the claim that is written for pmem_dax.
-    fn wanted_claim(&self) -> String {
-        format!("{}{}", self.namespace, self.settings)
+    fn identity(&self) -> Identity {
+        self.bus.identity(&self.namespace)
     }
 
     fn is_there(&self, found: &Current) -> bool {
+        let identity = self.identity();
         found.from.as_deref() == Some(self.target.name())
             && (self.settings.is_empty()
-                || self.bus.claim(&self.namespace) == Some(self.wanted_claim()))
+                || settings_of(&claims::own(self, &identity), &identity)
+                    == Some(self.settings.as_str()))
     }
 
     /// Opens the disk exclusively, checks that it has no other user, and writes back its page
@@ -265,33 +277,22 @@ impl Move {
         }
     }
 
-    /// Writes a word to a file of sysfs. Returns whether that was accepted.
-    fn write(&self, word: &str, file: &str) -> bool {
+    /// Writes a word to a file of sysfs.
+    fn write_to(&self, word: &str, file: &str) -> io::Result<()> {
         self.tell(format_args!("echo {word} >{file}"));
         let result = fs::write(self.bus.root().path(file), format!("{word}\n"));
         if let Err(error) = &result {
             self.tell(error);
         }
-        result.is_ok()
+        result
     }
 
     /// Binds a driver to the namespace. Returns whether it is bound.
     fn bind(&self, device: &mut String, driver: &str) -> bool {
-        self.write(device, &format!("{DRIVERS}/{driver}/bind"));
+        // What it has then is what counts.
+        let _ = self.write_to(device, &format!("{DRIVERS}/{driver}/bind"));
         *device = self.owner();
         self.bus.driver(device).as_deref() == Some(driver)
-    }
-
-    fn restore_claim(&self, old: Option<&str>) {
-        match old {
-            Some(old) => {
-                self.write(old, CLAIMS);
-            }
-            None if self.bus.claim(&self.namespace).is_some() => {
-                self.write(&format!("-{}", self.namespace), CLAIMS);
-            }
-            None => {}
-        }
     }
 
     /// Moves it from the driver that has it, if one has. Returns whether something had to be done.
@@ -300,36 +301,37 @@ impl Move {
         let to = self.target.name();
         let from = found.from.as_deref();
         let mut device = found.device.clone();
-        let old = self.bus.claim(name);
-        let old = old.as_deref();
+        let identity = self.identity();
+        let old = claims::own(self, &identity);
 
-        if self.target == Target::PmemDax && (old.is_none() || !self.settings.is_empty()) {
-            let wanted = self.wanted_claim();
-            if !self.write(&wanted, CLAIMS) {
+        if self.target == Target::PmemDax && (old.is_empty() || !self.settings.is_empty()) {
+            let unique = self.bus.is_unique(&identity);
+            if let Err(refused) = claims::add(self, &identity, unique, &self.settings) {
                 return Failure::failed(format!(
-                    "pmem_dax refuses the claim {wanted}; dmesg says why"
+                    "pmem_dax refuses the claim {refused}; dmesg says why"
                 ));
             }
-            if from == Some(to) && self.bus.claim(name).as_deref() == old {
+            let new = claims::own(self, &identity);
+            if from == Some(to) && settings_of(&new, &identity) == settings_of(&old, &identity) {
                 return Ok(false);
             }
         }
         if let Some(from) = from {
-            self.write(&device, &format!("{DRIVERS}/{from}/unbind"));
+            let _ = self.write_to(&device, &format!("{DRIVERS}/{from}/unbind"));
             if self.bus.driver(&device).is_some() {
-                self.restore_claim(old);
+                claims::restore(self, &identity, &old);
                 return Failure::failed(format!("{from} did not let go of {name}"));
             }
         }
-        if self.target == Target::NdPmem && old.is_some() {
-            self.write(&format!("-{name}"), CLAIMS);
+        if self.target == Target::NdPmem {
+            claims::remove(self, &identity);
         }
         if self.bind(&mut device, to) {
             return Ok(true);
         }
 
         eprintln!("pmem-dax: {to} did not take {name}; dmesg says why");
-        self.restore_claim(old);
+        claims::restore(self, &identity, &old);
         match from {
             None => Failure::failed("it has no driver, as before"),
             Some(from) if self.bind(&mut device, from) => {
@@ -382,25 +384,35 @@ impl Move {
         if !self.boot {
             return Ok(());
         }
-        let entry = (self.target == Target::PmemDax).then(|| {
-            // It may have been claimed as one of all.
-            self.bus.claim(&self.namespace).unwrap_or_else(|| {
-                let all = self.bus.claim("all").unwrap_or_default();
-                let settings = all.strip_prefix("all").unwrap_or_default();
-                format!("{}{settings}", self.namespace)
-            })
-        });
+        let identity = self.identity();
+        let entry = (self.target == Target::PmemDax)
+            .then(|| claims::for_boot(self, &identity, self.bus.is_unique(&identity)));
         let lock = lock("/run/pmem-dax.lock", LOCK_PATIENCE)?;
         if lock.is_none() {
             return Failure::failed("another pmem-dax sets what happens at boot, and is not done");
         }
-        modprobe::set_boot(self.bus.root(), &self.namespace, entry).map_err(Failure::Failed)?;
+        modprobe::set_boot(self.bus.root(), &identity, entry).map_err(Failure::Failed)?;
         say(format_args!(
             "at boot {} goes to {}; if an initramfs has nd_pmem, make it again (update-initramfs -u)",
             self.namespace, self.target
         ));
         Ok(())
     }
+}
+
+impl List for Move {
+    fn entries(&self) -> Vec<String> {
+        self.bus.claims()
+    }
+
+    fn write(&self, word: &str) -> io::Result<()> {
+        self.write_to(word, CLAIMS)
+    }
+}
+
+/// Returns the settings of the entry that counts, if there is one.
+fn settings_of<'a>(own: &'a [String], of: &Identity) -> Option<&'a str> {
+    claims::effective(own, of).map(|entry| key::split(entry).1)
 }
 
 /// Locks a file, and makes it if need be. Returns nothing if another process has it locked for

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::bus::{Bus, Found, Mode, Namespace};
 use crate::failure::Failure;
+use crate::key;
 use crate::modprobe;
 use crate::size::iec;
 use crate::users::{self, Disk, User};
@@ -25,6 +26,8 @@ pub struct Report {
 #[derive(Debug, Serialize)]
 struct Entry<'a> {
     namespace: &'a str,
+    uuid: Option<&'a str>,
+    label: Option<&'a str>,
     mode: Option<Mode>,
     size: u64,
     owner: Option<&'a str>,
@@ -39,20 +42,24 @@ impl<'a> Entry<'a> {
     fn new(bus: &Bus, namespace: &'a Namespace, used: Option<bool>) -> Self {
         Entry {
             namespace: &namespace.name,
+            uuid: namespace.identity.uuid.as_deref(),
+            label: namespace.identity.label.as_deref(),
             mode: Some(namespace.mode),
             size: namespace.size,
             owner: Some(&namespace.owner),
             driver: namespace.driver.as_deref(),
             disk: namespace.disk.as_ref().map(|disk| format!("/dev/{disk}")),
-            claim: bus.claimed(&namespace.name),
+            claim: bus.claimed(&namespace.identity),
             used,
             busy: None,
         }
     }
 
-    fn busy(name: &'a str, size: u64, why: &'a str) -> Self {
+    fn busy(name: &'a str, uuid: Option<&'a str>, size: u64, why: &'a str) -> Self {
         Entry {
             namespace: name,
+            uuid,
+            label: None,
             mode: None,
             size,
             owner: None,
@@ -103,7 +110,12 @@ pub fn list(bus: &Bus, as_json: bool) -> Result<Report, Failure> {
     let text = if as_json {
         let entries = found.iter().zip(&used).map(|(found, used)| match found {
             Found::Known(namespace) => Entry::new(bus, namespace, *used),
-            Found::Busy { name, size, why } => Entry::busy(name, *size, why),
+            Found::Busy {
+                name,
+                uuid,
+                size,
+                why,
+            } => Entry::busy(name, uuid.as_deref(), *size, why),
         });
         json(&entries.collect::<Vec<_>>())?
     } else {
@@ -144,11 +156,11 @@ fn used(bus: &Bus, found: &[Found]) -> Vec<Option<bool>> {
 
 fn table(bus: &Bus, found: &[Found], used: &[Option<bool>]) -> String {
     let mut text = String::new();
-    let mut row = |[name, mode, size, driver, disk, claimed, users]: [&str; 7]| {
-        let _ = writeln!(
-            text,
-            "{name:<14} {mode:<7} {size:>7}  {driver:<9} {disk:<8} {claimed:<11} {users}"
+    let mut row = |[name, mode, size, driver, disk, claimed, users, uuid]: [&str; 8]| {
+        let line = format!(
+            "{name:<14} {mode:<7} {size:>7}  {driver:<9} {disk:<8} {claimed:<11} {users:<6} {uuid}"
         );
+        let _ = writeln!(text, "{}", line.trim_end());
     };
 
     row([
@@ -159,26 +171,32 @@ fn table(bus: &Bus, found: &[Found], used: &[Option<bool>]) -> String {
         "DISK",
         "CLAIMED",
         "USERS",
+        "UUID",
     ]);
     for (found, used) in found.iter().zip(used) {
         match found {
-            Found::Busy { name, size, .. } => {
-                row([name, "?", &iec(*size), "?", "?", "?", "?"]);
+            Found::Busy {
+                name, uuid, size, ..
+            } => {
+                let uuid = uuid.as_deref().unwrap_or_default();
+                row([name, "?", &iec(*size), "?", "?", "?", "?", uuid]);
             }
             Found::Known(namespace) => {
-                let claim = bus.claimed(&namespace.name);
+                let claim = bus.claimed(&namespace.identity);
                 row([
                     &namespace.name,
                     &namespace.mode.to_string(),
                     &iec(namespace.size),
                     namespace.driver.as_deref().unwrap_or("-"),
                     namespace.disk.as_deref().unwrap_or("-"),
-                    match claim.as_deref().map(|claim| (claim, claim.split_once(':'))) {
+                    match claim.as_deref().map(key::split) {
                         None if !bus.sees_claims() => "?",
                         None => "no",
-                        Some((_, Some((_, settings)))) => settings,
-                        Some(("all", None)) => "all",
-                        Some((_, None)) => "yes",
+                        Some(("all", "")) => "all",
+                        Some((by, "")) if by.starts_with(key::UUID) => "uuid",
+                        Some((by, "")) if by.starts_with(key::LABEL) => "label",
+                        Some((_, "")) => "yes",
+                        Some((_, settings)) => &settings[1..],
                     },
                     match used {
                         Some(true) => "yes",
@@ -186,6 +204,7 @@ fn table(bus: &Bus, found: &[Found], used: &[Option<bool>]) -> String {
                         None if namespace.disk.is_some() => "?",
                         None => "-",
                     },
+                    namespace.identity.uuid.as_deref().unwrap_or_default(),
                 ]);
             }
         }
@@ -205,7 +224,7 @@ pub fn status(bus: &Bus, name: &str, as_json: bool) -> Result<String, Failure> {
         Some(disk) if sees_users(bus) => Some(users::of_disk(bus.root(), disk, 0)),
         _ => None,
     };
-    let at_boot = modprobe::at_boot(bus.root(), name);
+    let at_boot = modprobe::at_boot(bus.root(), &namespace.identity);
     if as_json {
         let used = users.as_ref().map(|users| !users.is_empty());
         return json(&Status {
@@ -220,6 +239,13 @@ pub fn status(bus: &Bus, name: &str, as_json: bool) -> Result<String, Failure> {
         let _ = writeln!(text, "{key:<10} {value}");
     };
     line("namespace:", &namespace.name);
+    line(
+        "uuid:",
+        namespace.identity.uuid.as_deref().unwrap_or("none"),
+    );
+    if let Some(label) = &namespace.identity.label {
+        line("label:", label);
+    }
     line("mode:", &namespace.mode.to_string());
     line(
         "size:",
@@ -236,7 +262,9 @@ pub fn status(bus: &Bus, name: &str, as_json: bool) -> Result<String, Failure> {
     let unclaimed = if bus.sees_claims() { "no" } else { "?" };
     line(
         "claimed:",
-        bus.claimed(name).as_deref().unwrap_or(unclaimed),
+        bus.claimed(&namespace.identity)
+            .as_deref()
+            .unwrap_or(unclaimed),
     );
     match at_boot {
         Some(entry) => line("at boot:", &format!("pmem_dax claims {entry}")),

@@ -39,7 +39,7 @@ fn one_line_for_each() {
     assert_eq!(
         said.out,
         "\
-NAMESPACE      MODE       SIZE  DRIVER    DISK     CLAIMED     USERS
+NAMESPACE      MODE       SIZE  DRIVER    DISK     CLAIMED     USERS  UUID
 namespace0.0   raw        512M  nd_pmem   pmem0    no          no
 namespace2.0   fsdax       64M  pmem_dax  pmem2    align=1G    no
 namespace10.0  raw        3.0G  -         -        no          -
@@ -74,17 +74,17 @@ fn as_json() {
         said.json(),
         json!([
             {
-                "namespace": "namespace0.0", "mode": "raw", "size": 512 * MIB,
+                "namespace": "namespace0.0", "uuid": null, "label": null, "mode": "raw", "size": 512 * MIB,
                 "owner": "namespace0.0", "driver": "nd_pmem", "disk": "/dev/pmem0",
                 "claim": null, "used": false, "busy": null
             },
             {
-                "namespace": "namespace2.0", "mode": "fsdax", "size": 64 * MIB,
+                "namespace": "namespace2.0", "uuid": null, "label": null, "mode": "fsdax", "size": 64 * MIB,
                 "owner": "pfn2.0", "driver": "pmem_dax", "disk": "/dev/pmem2",
                 "claim": "namespace2.0:align=1G", "used": false, "busy": null
             },
             {
-                "namespace": "namespace10.0", "mode": "raw", "size": 3072 * MIB,
+                "namespace": "namespace10.0", "uuid": null, "label": null, "mode": "raw", "size": 3072 * MIB,
                 "owner": "namespace10.0", "driver": null, "disk": null,
                 "claim": null, "used": null, "busy": null
             },
@@ -111,6 +111,7 @@ fn status_of_one() {
         said.out,
         "\
 namespace: namespace2.0
+uuid:      none
 mode:      fsdax
 size:      67108864 (64M)
 used as:   pfn2.0
@@ -134,6 +135,7 @@ fn status_of_one_without_a_driver() {
         said.out,
         "\
 namespace: namespace10.0
+uuid:      none
 mode:      raw
 size:      3221225472 (3.0G)
 driver:    none
@@ -184,7 +186,7 @@ fn nothing_waits_for_locks() {
     assert_eq!(
         said.out,
         "\
-NAMESPACE      MODE       SIZE  DRIVER    DISK     CLAIMED     USERS
+NAMESPACE      MODE       SIZE  DRIVER    DISK     CLAIMED     USERS  UUID
 namespace0.0   ?          512M  ?         ?        ?           ?
 namespace2.0   ?           64M  ?         ?        ?           ?
 namespace3.0   raw         32M  -         -        no          -

@@ -5,6 +5,8 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 
 use clap::CommandFactory;
 use common::{run, source, Machine};
@@ -111,6 +113,54 @@ fn completion() {
     }
 }
 
+/// What it offers where a namespace is wanted, in a bash for which a colon ends a word.
+#[test]
+fn completion_of_namespaces() {
+    const U: [&str; 2] = [
+        "01234567-89ab-cdef-0123-456789abcdef",
+        "fedcba98-89ab-cdef-0123-456789abcdef",
+    ];
+    let machine = Machine::new();
+    for name in ["namespace0.0", "namespace1.0", "namespace1.1"] {
+        machine.namespace(name, 1 << 20);
+    }
+    machine.label("namespace1.0", U[0], "data");
+    machine.label("namespace1.1", U[1], "$(touch x) y");
+    let devices = machine.path("/sys/bus/nd/devices");
+    let script = source("completion.bash").replace(
+        "devices=/sys/bus/nd/devices",
+        &format!("devices={}", devices.display()),
+    );
+    let offered = |words: &str| {
+        let script = format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))\n\
+             _pmem_dax; echo \"${{COMPREPLY[*]}}\"\n"
+        );
+        let said = Command::new("bash")
+            .args(["-uc", &script])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.stderr), "");
+        // In any order; readline sorts them.
+        let said = String::from_utf8(said.stdout).unwrap();
+        let mut words: Vec<_> = said.split_whitespace().collect();
+        words.sort_unstable();
+        words.join(" ")
+    };
+    let names = "namespace0.0 namespace1.0 namespace1.1";
+    assert_eq!(
+        offered("pmem-dax attach ''"),
+        format!("{} {} {names}", U[0], U[1])
+    );
+    assert_eq!(offered("pmem-dax check fe"), U[1]);
+    assert_eq!(offered("pmem-dax check uuid :"), U.join(" "));
+    assert_eq!(offered("pmem-dax check uuid : 01"), U[0]);
+    assert_eq!(offered("pmem-dax status name :"), "data");
+    assert_eq!(offered("pmem-dax status name : d"), "data");
+    assert_eq!(offered("pmem-dax attach namespace0.0 : a"), "");
+    assert!(!Path::new("x").exists());
+}
+
 #[test]
 fn help_is_no_error() {
     for word in ["help", "--help", "-h"] {
@@ -132,6 +182,11 @@ fn words_that_are_wrong() {
         &["attach", "--reboot", "namespace0.0"],
         &["detach", "namespace0.0:align=1G"],
         &["check", "namespace0.0:align=1G"],
+        &[
+            "check",
+            "uuid:01234567-89ab-cdef-0123-456789abcdef:align=1G",
+        ],
+        &["detach", "name:data:align=1G"],
         &["status", "--boot", "namespace0.0"],
         &["lst"],
     ] {

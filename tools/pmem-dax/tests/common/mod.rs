@@ -74,6 +74,14 @@ impl Machine {
         self.file(&format!("{dir}/holder"), "\n");
     }
 
+    /// Gives a namespace a UUID and the name of a label, as one with labels has; both may be
+    /// empty.
+    pub fn label(&self, name: &str, uuid: &str, label: &str) {
+        let dir = format!("/sys/bus/nd/devices/{name}");
+        self.file(&format!("{dir}/uuid"), &format!("{uuid}\n"));
+        self.file(&format!("{dir}/alt_name"), &format!("{label}\n"));
+    }
+
     /// Makes the disk, with the number 259:MINOR, that a driver made of a device of the bus.
     pub fn bind(&self, device: &str, driver: &str, disk: &str, minor: u32) {
         let dir = format!("/sys/bus/nd/devices/{device}");
