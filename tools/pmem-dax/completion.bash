@@ -42,9 +42,9 @@ _pmem_dax() {
 		key=${COMP_WORDS[COMP_CWORD - 2]}
 	fi
 	case $command in
-	"") words='list status attach detach check help' ;;
-	help) words='list status attach detach check' ;;
-	list) words= ;;
+	"") words='list status attach detach check hold help' ;;
+	help) words='list status attach detach check hold' ;;
+	list | hold) words= ;;
 	*)
 		case $key in
 		"")

@@ -74,6 +74,8 @@ pub enum Command {
         #[arg(value_parser = without_settings)]
         namespace: String,
     },
+    /// Give pmem_dax what it claims and another driver has
+    Hold,
 }
 
 fn without_settings(name: &str) -> Result<String, &'static str> {

@@ -6,7 +6,7 @@
 //! size is shown, [`loops`] the only system call that is not safe. [`key`] is by what a namespace is
 //! called, [`probe`] reads attributes that may block, [`bus`] is what the nd bus has, [`modprobe`]
 //! what the next boot makes of it, and [`users`] finds the users of a disk. [`report`] and [`check`]
-//! answer questions, [`claims`] and [`moves`] change something, and [`cli`] is what is typed.
+//! answer questions, [`claims`], [`moves`] and [`hold`] change something, and [`cli`] is what is typed.
 
 #![deny(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod check;
 pub mod claims;
 pub mod cli;
 pub mod failure;
+pub mod hold;
 pub mod key;
 pub mod loops;
 pub mod modprobe;

@@ -14,6 +14,7 @@ use clap::Parser;
 use pmem_dax::bus::Bus;
 use pmem_dax::cli::{Cli, Command};
 use pmem_dax::failure::Failure;
+use pmem_dax::hold;
 use pmem_dax::moves::{self, Move, Target};
 use pmem_dax::root::Root;
 use pmem_dax::{check, key, probe, report};
@@ -60,6 +61,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             }
             Ok(())
         }
+        Command::Hold => hold::run(&bus, cli.verbose),
         Command::Attach { namespace, boot } => {
             let (given, settings) = key::split(namespace);
             moves::run(&Move {

@@ -28,6 +28,9 @@ use crate::users::{self, Disk};
 /// How long udev may look at a disk.
 const UDEV_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long it may have a disk open that is locked.
+const UDEV_GLANCE: Duration = Duration::from_secs(1);
+
 /// How long another one that moves the same namespace is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -244,8 +247,13 @@ impl Move {
         self.tell(format_args!("looking for users of {}", disk.name));
         let mut users = users::of_disk(root, disk, ours);
         // udev opens a disk for a moment even if it is locked.
-        if !users.is_empty() && held.file.is_ok() && root.exists("/run/udev/control") {
-            thread::sleep(Duration::from_secs(1));
+        let deadline = Instant::now() + UDEV_GLANCE;
+        while !users.is_empty()
+            && held.file.is_ok()
+            && root.exists("/run/udev/control")
+            && Instant::now() < deadline
+        {
+            thread::sleep(Duration::from_millis(100));
             users = users::of_disk(root, disk, ours);
         }
         let from = found.from.as_deref().unwrap_or("nobody");
