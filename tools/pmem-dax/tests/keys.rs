@@ -5,6 +5,8 @@
 mod common;
 
 use common::{Machine, Said};
+use pmem_dax::bus::Bus;
+use pmem_dax::root::Root;
 use serde_json::json;
 
 const U: &str = "01234567-89ab-cdef-0123-456789abcdef";
@@ -266,4 +268,15 @@ users:     none
     assert_eq!(said["at_boot"], format!("uuid:{U}:mode=fsdax"));
     let said = machine.run(&["status", "--json", "namespace1.1"]).json();
     assert_eq!(said["at_boot"], "all");
+}
+
+/// With the UUID of a copy, the driver would take both.
+#[test]
+fn a_copy_is_not_unique() {
+    let machine = machine();
+    let bus = Bus::new(&Root::new(machine.path("/")));
+    let unique = || bus.is_unique(&bus.identity("namespace1.0"));
+    assert!(unique());
+    machine.label("namespace1.1", &U.to_uppercase(), "");
+    assert!(!unique());
 }
