@@ -35,6 +35,16 @@ packages() {
 	export PATH=$PATH:$work/tree/usr/sbin:$work/tree/sbin:$work/tree/usr/bin
 }
 
+# fio_packages: fio 3.33, with libpmem and what its other engines are linked with.
+fio_packages() {
+	packages fio=3.33-3 libpmem1=1.12.1-2 libpmemblk1=1.12.1-2 libndctl6 libdaxctl1 \
+		libkeyutils1 libjson-c5 libaio1 libnuma1 libgfapi0 libgfrpc0 libgfxdr0 \
+		libglusterfs0 libtirpc3 libnbd0 libibverbs1 librdmacm1 libnl-3-200 \
+		libnl-route-3-200 librados2 librbd1 libfmt9 libboost-thread1.74.0 \
+		libboost-iostreams1.74.0
+	export LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$work/tree/usr/lib/x86_64-linux-gnu/ceph
+}
+
 # rust DEPENDENCIES: build standard input with them (lines of Cargo.toml); the program is
 # $program.
 rust() {
