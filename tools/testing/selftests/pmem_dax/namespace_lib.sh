@@ -30,9 +30,11 @@ one_line() {
 	[ "$lines" = 1 ] || fail "$lines lines in the log instead of one: $1"
 }
 
-# region STATE: region1 goes or comes back, and with it what was set up of it.
+# region STATE: region1 goes or comes back, and with it what was set up of it. Its namespaces are
+# registered by and by.
 region() {
 	echo region1 >"$DRIVERS/nd_region/$1"
+	cat /sys/class/nd/ndctl*/device/wait_probe >/dev/null
 }
 
 # labels [VERSION]: region1 has labels, and no namespace. What uses it takes all drivers
