@@ -24,7 +24,7 @@ pub(crate) struct Claims {
 }
 
 /// A namespace, and how it is to be set up.
-pub(crate) struct Claim {
+struct Claim {
     key: Key,
     settings: Settings,
 }
@@ -185,8 +185,8 @@ impl Claims {
     }
 
     fn remove(&mut self, key: &[u8]) -> Result {
-        if key == b"all" && self.all.take().is_some() {
-            return Ok(());
+        if key == b"all" {
+            return self.all.take().map(|_| ()).ok_or(ENOENT);
         }
         let key = Key::parse(key)?;
         let index = self.claims.iter().position(|claim| claim.key == key);
@@ -229,6 +229,9 @@ impl Claims {
 }
 
 impl Key {
+    /// `NSLABEL_NAME_LEN` has a NUL in it.
+    const LONGEST_LABEL: usize = 63;
+
     /// # Errors
     ///
     /// `EINVAL` for what is no key, which is told in the log.
@@ -249,10 +252,11 @@ impl Key {
             });
         }
         if let Some(label) = text.strip_prefix(b"name:") {
-            if label.is_empty() || !label.iter().all(u8::is_ascii_graphic) || label.contains(&b',')
-            {
+            let is_fit = |byte: &u8| byte.is_ascii_graphic() && *byte != b',';
+
+            if !(1..=Self::LONGEST_LABEL).contains(&label.len()) || !label.iter().all(is_fit) {
                 pr_err!(
-                    "'{}' cannot be the name of a label here: claim it by its UUID, or give it a name without blanks, commas and colons\n",
+                    "'{}' cannot be the name of a label here: claim it by its UUID, or give it a name of at most 63 characters, without blanks, commas and colons\n",
                     Printable(label)
                 );
                 return Err(EINVAL);

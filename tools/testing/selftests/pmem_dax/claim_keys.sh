@@ -182,14 +182,19 @@ test_no_keys() {
 	for key in uuid: uuid:1 "uuid:${nowhere}0" "uuid:${nowhere%?}" "uuid:${nowhere/a/g}" \
 		"uuid:${nowhere//-/}" "uuid:${nowhere/-/:}" uuid:00000000-0000-0000-0000-000000000000 \
 		"uuid:$nowhere:mode=none" "UUID:$nowhere" "$nowhere" name: "name:a b" "name:a,b" \
-		"name:first:second" "name:$(printf '\303\244')"; do
+		"name:first:second" "name:$(printf '\303\244')" "name:$(printf '%064d' 0)"; do
 		log_mark
 		refused claim "$key"
 		expect 1 "$(log_since | wc -l)" "lines in the log for '$key'"
 		refused claim "-$key"
 	done
 	claimed
+	log_mark
 	refused claim "-uuid:$nowhere"
+	refused claim -all
+	expect "" "$(log_since)" "what the log says of what is not claimed"
+	claim "name:$(printf '%063d' 0)"
+	claimed "name:$(printf '%063d' 0)"
 	unload_all
 	log_mark
 	! load "claim=uuid:$nowhere,uuid:1" 2>/dev/null || fail "loaded with what is no UUID"
