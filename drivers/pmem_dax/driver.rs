@@ -156,31 +156,26 @@ impl Driver {
             _ => namespace.count(|other| key.is_of(other)) == 1,
         };
 
-        match claims.settings(&identity, is_unique) {
-            Some((settings, Some(Key::Name(_)))) if identity.uuid.is_some() => {
-                if let Some(uuid) = &identity.uuid {
-                    dev_info!(
-                        namespace.device(),
-                        "claimed by the name of its device, which may be another one's when labels were changed: uuid:{} stays\n",
-                        Uuid(uuid)
-                    );
-                }
-                Ok(settings)
+        let Some((settings, key)) = claims.settings(&identity, is_unique) else {
+            if let Some((_, Some(key))) = claims.settings(&identity, |_| true) {
+                dev_err!(
+                    namespace.device(),
+                    "not taken: {} is another namespace's, too: give one of them another UUID or name in /sys/bus/nd/devices, or claim this one by the name of its device\n",
+                    key
+                );
             }
-            Some((settings, _)) => Ok(settings),
-            None => {
-                let (_, key) = claims.settings(&identity, |_| true).ok_or(ENODEV)?;
+            // Or it is claimed no more.
+            return Err(ENXIO);
+        };
 
-                if let Some(key) = key {
-                    dev_err!(
-                        namespace.device(),
-                        "not taken: {} is another namespace's, too: give one of them another UUID or name in /sys/bus/nd/devices, or claim this one by the name of its device\n",
-                        key
-                    );
-                }
-                Err(ENXIO)
-            }
+        if let (Some(Key::Name(_)), Some(uuid)) = (key, &identity.uuid) {
+            dev_info!(
+                namespace.device(),
+                "claimed by the name of its device, which may be another one's when labels were changed: uuid:{} stays\n",
+                Uuid(uuid)
+            );
         }
+        Ok(settings)
     }
 
     /// Tells that `what` failed, unless the error is one of which the log was told already.
