@@ -449,7 +449,8 @@ unsafe extern "C" fn visit_callback(dev: *mut bindings::device, data: *mut c_voi
     // SAFETY: As above.
     let name = unsafe { device::Device::<device::Normal>::from_raw(dev) }.name();
 
-    // drivers/nvdimm/namespace_devs.c: nd_region_register_namespaces names them so, and nothing else.
+    // Nothing else is named so (drivers/nvdimm/namespace_devs.c: nd_region_register_namespaces,
+    // nd_namespace_pmem_create).
     if !name.to_bytes().starts_with(b"namespace") {
         return 0;
     }
@@ -501,7 +502,7 @@ impl<'a> Identity<'a> {
     ///
     /// The namespace is valid for the lifetime. Meanwhile what is known of it does not change: it is
     /// locked, or what has it is, or the bus is (drivers/nvdimm/namespace_devs.c: uuid_store,
-    /// alt_name_store).
+    /// alt_name_store, size_store).
     unsafe fn of(namespace: NonNull<bindings::nd_namespace_common>) -> Self {
         // SAFETY: By this function's requirements.
         let name = unsafe { name_of(namespace) };
