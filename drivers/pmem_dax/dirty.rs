@@ -237,7 +237,7 @@ pub(crate) fn set_bits(mut word: u64) -> impl Iterator<Item = u64> {
     })
 }
 
-/// The same from that on of which `number` modulo their count is the place.
+/// The numbers of the bits that are set, in turn: the first one is at place `number`, modulo their count.
 pub(crate) fn bits_from(word: u64, number: u64) -> impl Iterator<Item = u64> {
     let place = number % u64::from(word.count_ones()).max(1);
     let first = set_bits(word).nth(place as usize).unwrap_or(0);

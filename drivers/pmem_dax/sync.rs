@@ -184,7 +184,6 @@ impl Device {
         }
         let at_work = self.dirty.at_work();
         let mut taken = Taken::new();
-
         let mut later = 0;
 
         // Not all begin at the same one. What others have is waited for when there is nothing else to do.
