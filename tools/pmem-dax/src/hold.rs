@@ -45,6 +45,9 @@ pub fn run(bus: &Bus, verbose: bool) -> Result<(), Failure> {
 
 /// Returns the namespaces that are claimed and lost, but for those that are being bound or unbound.
 fn lost(bus: &Bus) -> Result<Vec<Namespace>, Failure> {
+    if !bus.sees_claims() {
+        return Failure::failed("this needs root");
+    }
     let claims = bus.claims();
     let found = bus.namespaces()?.into_iter();
     Ok(found
