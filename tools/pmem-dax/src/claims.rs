@@ -122,8 +122,8 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+    use crate::key::tests::identity;
 
-    const U: &str = "01234567-89ab-cdef-0123-456789abcdef";
     const BY_UUID: &str = "uuid:01234567-89ab-cdef-0123-456789abcdef";
 
     /// A driver, which may know nothing but names.
@@ -170,14 +170,6 @@ mod tests {
                 None => entries.push(word),
             }
             Ok(())
-        }
-    }
-
-    fn identity() -> Identity {
-        Identity {
-            name: "namespace1.0".into(),
-            uuid: Some(U.into()),
-            label: Some("data".into()),
         }
     }
 

@@ -100,12 +100,13 @@ pub fn uuid_of(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const U: &str = "01234567-89ab-cdef-0123-456789abcdef";
+    pub(crate) const U: &str = "01234567-89ab-cdef-0123-456789abcdef";
 
-    fn identity() -> Identity {
+    /// One that has all.
+    pub(crate) fn identity() -> Identity {
         Identity {
             name: "namespace1.0".into(),
             uuid: Some(U.into()),

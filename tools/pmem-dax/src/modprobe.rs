@@ -189,6 +189,7 @@ pub fn set_boot(root: &Root, namespace: &Identity, entry: Option<String>) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::tests::{identity, U};
 
     fn tree(files: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
@@ -206,16 +207,6 @@ mod tests {
         Identity {
             name: name.into(),
             ..Identity::default()
-        }
-    }
-
-    const U: &str = "01234567-89ab-cdef-0123-456789abcdef";
-
-    fn labelled() -> Identity {
-        Identity {
-            name: "namespace1.0".into(),
-            uuid: Some(U.into()),
-            label: Some("data".into()),
         }
     }
 
@@ -311,7 +302,7 @@ mod tests {
         while let Some(best) = entries.last().copied() {
             let line = format!("options pmem_dax claim={}\n", entries.join(","));
             fs::write(root.path(BOOT_FILE), line).unwrap();
-            assert_eq!(at_boot(&root, &labelled()).as_deref(), Some(best));
+            assert_eq!(at_boot(&root, &identity()).as_deref(), Some(best));
             // For another one none of these counts.
             assert_eq!(at_boot(&root, &named("namespace2.0")).unwrap(), "all");
             entries.pop();
@@ -326,9 +317,9 @@ mod tests {
         };
         let by_uuid = format!("uuid:{U}");
 
-        set(&labelled(), "namespace1.0:align=1G");
+        set(&identity(), "namespace1.0:align=1G");
         set(&named("namespace0.0"), "namespace0.0");
-        set(&labelled(), &by_uuid);
+        set(&identity(), &by_uuid);
         assert_eq!(
             BootFile::read(&root).claims,
             ["namespace0.0", by_uuid.as_str()]
@@ -337,9 +328,9 @@ mod tests {
         assert!(text.contains(&format!("claim=namespace0.0,{by_uuid}\n")));
 
         // And by the UUID, in either case.
-        set(&labelled(), &format!("{by_uuid}:align=1G"));
+        set(&identity(), &format!("{by_uuid}:align=1G"));
         assert_eq!(
-            at_boot(&root, &labelled()),
+            at_boot(&root, &identity()),
             Some(format!("{by_uuid}:align=1G"))
         );
         assert_eq!(BootFile::read(&root).claims.len(), 2);
@@ -351,9 +342,9 @@ mod tests {
         let claims = format!("namespace1.0,name:data:align=1G,namespace11.0,name:dat,uuid:{U}");
         let text = format!("{BOOT_MARK}\n{OPTIONS}{claims}\n{SOFTDEP}\n");
         let (_dir, root) = tree(&[(BOOT_FILE, &text)]);
-        set_boot(&root, &labelled(), None).unwrap();
+        set_boot(&root, &identity(), None).unwrap();
         assert_eq!(BootFile::read(&root).claims, ["namespace11.0", "name:dat"]);
-        assert_eq!(at_boot(&root, &labelled()), None);
+        assert_eq!(at_boot(&root, &identity()), None);
     }
 
     #[test]
