@@ -7,34 +7,12 @@
 
 # shellcheck source=lib.sh disable=SC1091
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tool_lib.sh disable=SC1091
+. "$LIB_DIR/tool_lib.sh"
 # shellcheck source=/dev/null
 . "$LIB_DIR/../kselftest/ktap_helpers.sh"
 
 NVMET=/sys/kernel/config/nvmet/subsystems/test
-for TOOL in "$LIB_DIR"/../../../{,../}build/pmem-dax "$(command -v pmem-dax)"; do
-	[ ! -x "$TOOL" ] || break
-done
-
-# both: the two drivers are there, and nd_pmem has all namespaces.
-both() {
-	unload_all
-	modprobe nd_pmem
-	load
-}
-
-# tool STATUS ARGUMENTS: it must exit so. What it said is in $SAID.
-tool() {
-	local wanted=$1 status=0
-
-	shift
-	SAID=$("$TOOL" "$@" 2>&1) || status=$?
-	[ "$status" = "$wanted" ] || fail "pmem-dax $*: status $status instead of $wanted: $SAID"
-}
-
-# said LINE: as a whole, but for what stands before it.
-said() {
-	grep -qx "\(pmem-dax: \)\?$1" <<<"$SAID" || fail "it did not say '$1': $SAID"
-}
 
 claims() {
 	paste -s -d ' ' "$DRIVERS/pmem_dax/claim"
