@@ -117,7 +117,7 @@ impl Disk {
     }
 
     /// Returns the names of its nodes: itself and its partitions.
-    fn nodes(&self, root: &Root) -> Vec<String> {
+    pub fn nodes(&self, root: &Root) -> Vec<String> {
         let mut nodes = vec![self.name.clone()];
         let mut parts = root.list(format!("/sys/block/{}", self.name));
         parts.retain(|part| {
@@ -143,6 +143,9 @@ pub enum How {
     Named(String),
     /// So many of its pages are pinned.
     Pinned(u64),
+    /// Pages are pinned, and a process has memory pinned, or what pins some. The kernel does not know
+    /// which memory that is.
+    MayPin { pid: u32, comm: String },
     /// A process has it open or mapped.
     Open { pid: u32, comm: String },
     /// A process has it in an io_uring.
@@ -168,6 +171,7 @@ impl User {
             How::PartOf(_) => "holder",
             How::Named(_) => "kernel",
             How::Pinned(_) => "pins",
+            How::MayPin { .. } => "pinner",
             How::Open { .. } => "process",
             How::InRing { .. } => "io_uring",
             How::Unexplained(_) => "unknown",
@@ -186,6 +190,10 @@ impl fmt::Display for User {
             How::Pinned(pages) => write!(
                 f,
                 "{pages} pages of {node} are pinned: by io_uring, RDMA or VFIO"
+            ),
+            How::MayPin { pid, comm } => write!(
+                f,
+                "process {pid} ({comm}) has memory pinned, which may be that of {node}"
             ),
             How::Open { pid, comm } => {
                 write!(f, "process {pid} ({comm}) has {node} open or mapped")
@@ -212,7 +220,7 @@ impl Serialize for User {
             How::PartOf(device) => map.serialize_entry("holder", device)?,
             How::Named(file) => map.serialize_entry("file", file)?,
             How::Pinned(pages) => map.serialize_entry("pages", pages)?,
-            How::Open { pid, comm } | How::InRing { pid, comm } => {
+            How::MayPin { pid, comm } | How::Open { pid, comm } | How::InRing { pid, comm } => {
                 map.serialize_entry("pid", pid)?;
                 map.serialize_entry("comm", comm)?;
             }
@@ -424,13 +432,15 @@ fn known(root: &Root, nodes: &Nodes, disks: &[Disk], opens: &Opens) -> Vec<User>
             add(node, How::Named(file));
         }
     }
+    let mut pinned = Vec::new();
     for disk in disks {
-        let pinned = disk.pinned(root);
-        if pinned > 0 {
-            add(&disk.name, How::Pinned(pinned));
+        let pages = disk.pinned(root);
+        if pages > 0 {
+            add(&disk.name, How::Pinned(pages));
+            pinned.push(disk.name.as_str());
         }
     }
-    users.extend(Processes::look(root, nodes, opens));
+    users.extend(Processes::look(root, nodes, opens, &pinned));
     users.into_iter().collect()
 }
 
@@ -441,8 +451,12 @@ fn kernel_files(root: &Root) -> Vec<(Device, String)> {
     for file in root.glob("/sys/block/loop*/loop/backing_file") {
         // By number, as the name may be one of another mount namespace.
         let name = file.split('/').nth(3).unwrap_or_default();
-        let device = File::open(root.path(format!("/dev/{name}")));
-        if let Some(number) = device.ok().and_then(|device| loops::behind(&device)) {
+        let number = match File::open(root.path(format!("/dev/{name}"))) {
+            Ok(device) => loops::behind(&device),
+            // Its node may be in another one, too.
+            Err(_) => named(root, &root.read(&file).unwrap_or_default()),
+        };
+        if let Some(number) = number {
             found.push((number, file));
         }
     }
@@ -484,6 +498,15 @@ fn kernel_files(root: &Root) -> Vec<(Device, String)> {
     found
 }
 
+/// Returns the number of the block device of which the kernel says that name. The node may be gone.
+fn named(root: &Root, path: &str) -> Option<Device> {
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    Device::at(&root.path(path)).or_else(|| {
+        let name = path.strip_prefix("/dev/")?;
+        Device::parse(&root.read(format!("/sys/class/block/{name}/dev"))?)
+    })
+}
+
 /// The room for the names of a directory, in bytes.
 const NAMES: usize = 16 << 10;
 
@@ -491,6 +514,8 @@ const NAMES: usize = 16 << 10;
 struct Processes<'a> {
     nodes: &'a Nodes,
     opens: &'a Opens,
+    /// The disks of which pages are pinned.
+    pinned: &'a [&'a str],
     /// The mount namespaces and root directories whose mounts were read.
     mounts: HashSet<(Vec<u8>, u64, u64)>,
     /// What is behind mappings, by file system, inode and name, as `maps` has them. What many
@@ -541,10 +566,11 @@ fn map_file(range: &[u8]) -> Vec<u8> {
 }
 
 impl<'a> Processes<'a> {
-    fn new(nodes: &'a Nodes, opens: &'a Opens) -> Self {
+    fn new(nodes: &'a Nodes, opens: &'a Opens, pinned: &'a [&'a str]) -> Self {
         Processes {
             nodes,
             opens,
+            pinned,
             mounts: HashSet::new(),
             mapped: HashMap::new(),
             users: BTreeSet::new(),
@@ -554,7 +580,7 @@ impl<'a> Processes<'a> {
     }
 
     /// Returns what all processes but this one have of the nodes. Each CPU looks at a share.
-    fn look(root: &Root, nodes: &Nodes, opens: &Opens) -> BTreeSet<User> {
+    fn look(root: &Root, nodes: &Nodes, opens: &Opens, pinned: &[&str]) -> BTreeSet<User> {
         let own = root.link("/proc/self");
         let mut pids: Vec<u32> = root
             .list("/proc")
@@ -568,7 +594,7 @@ impl<'a> Processes<'a> {
         };
         let shares = thread::available_parallelism().map_or(1, |cpus| cpus.get().min(8));
         let share = |number: usize| {
-            let mut processes = Processes::new(nodes, opens);
+            let mut processes = Processes::new(nodes, opens, pinned);
             for pid in pids.iter().skip(number).step_by(shares) {
                 if opens.are_explained() {
                     break;
@@ -603,6 +629,7 @@ impl<'a> Processes<'a> {
             pid,
         };
         self.mounts(&task);
+        self.pins(&task);
         // Each thread may have files of its own, and a process whose first thread ended has what
         // the others have. The directory has one link for each, beside its own two.
         let threads = stat(task.dir, c"task", StatxFlags::NLINK)?.stx_nlink;
@@ -664,6 +691,33 @@ impl<'a> Processes<'a> {
         }
     }
 
+    /// Notes that a process has pinned memory: its own, which outlives the mapping and the file, for
+    /// io_uring, RDMA and iommufd.
+    fn pins(&mut self, task: &Task<'_>) {
+        if self.pinned.is_empty() {
+            return;
+        }
+        let Ok(status) = self.read(task.dir, "status") else {
+            return;
+        };
+        let status = String::from_utf8_lossy(&status);
+        let size = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmPin:")?.split_whitespace().next());
+        if size.is_some_and(|size| size != "0") {
+            self.may_pin(task);
+        }
+    }
+
+    fn may_pin(&mut self, task: &Task<'_>) {
+        for disk in self.pinned {
+            self.add(task, (*disk).to_owned(), |pid, comm| How::MayPin {
+                pid,
+                comm,
+            });
+        }
+    }
+
     /// Notes what a process has mapped, which outlives its file. Returns whether there was
     /// something.
     fn maps(&mut self, task: &Task<'_>) -> bool {
@@ -705,6 +759,9 @@ impl<'a> Processes<'a> {
     fn files(&mut self, task: &Task<'_>) -> rustix::io::Result<()> {
         let dir = open_dir(task.dir, "fd")?;
         for file in self.list(dir.as_fd())? {
+            if !self.pinned.is_empty() {
+                self.vfio(task, dir.as_fd(), &file);
+            }
             let stat = stat(dir.as_fd(), &file, StatxFlags::TYPE);
             match stat {
                 Ok(stat) if stat.stx_mode & 0o170_000 != 0 => {
@@ -718,6 +775,14 @@ impl<'a> Processes<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Notes a file of VFIO, by which memory of a guest is pinned that the kernel counts as locked.
+    fn vfio(&mut self, task: &Task<'_>, dir: BorrowedFd<'_>, file: &CStr) {
+        let link = rustix::fs::readlinkat(dir, file, Vec::new());
+        if link.is_ok_and(|link| link.to_bytes().starts_with(b"/dev/vfio/")) {
+            self.may_pin(task);
+        }
     }
 
     /// Notes what is registered with an io_uring, which is known by name.
@@ -735,6 +800,11 @@ impl<'a> Processes<'a> {
         };
         let text = String::from_utf8_lossy(&text);
         for line in text.lines() {
+            // What was registered by a process that is gone stays with the ring.
+            let buffers = line.strip_prefix("UserBufs:").map(str::trim);
+            if buffers.is_some_and(|buffers| buffers != "0") {
+                self.may_pin(task);
+            }
             let Some((slot, file)) = line.trim_start().split_once(": ") else {
                 continue;
             };

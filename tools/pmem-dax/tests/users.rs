@@ -198,6 +198,73 @@ fn processes() {
     assert_eq!(users(&machine).len(), 4);
 }
 
+/// Loop devices whose nodes are not here: of containers.
+#[test]
+fn loop_devices_of_others() {
+    let machine = machine();
+    let file = |number| format!("/sys/block/loop{number}/loop/backing_file");
+    machine.file(&file(0), "/dev/pmem0p1\n");
+    machine.file(&file(1), "/dev/pmem0p2 (deleted)\n");
+    machine.file(&file(2), "/dev/pmem01\n");
+    machine.file(&file(3), "/node\n");
+    assert_eq!(
+        users(&machine),
+        [
+            format!("pmem0p1 is what {} names", file(0)),
+            format!("pmem0p2 is what {} names", file(1)),
+        ]
+    );
+}
+
+/// What has memory pinned is asked of each process, if pages are pinned.
+#[test]
+fn pinners() {
+    let machine = Machine::new();
+    machine.namespace("namespace0.0", 512 << 20);
+    machine.bind("namespace0.0", "pmem_dax", "pmem0", 0);
+    for (pid, comm, size) in [(30, "none", "       0"), (31, "rdma", "    2048")] {
+        let process = machine.process(pid, comm);
+        machine.file(
+            &format!("{process}/status"),
+            &format!("Name:\t{comm}\nVmLck:\t       8 kB\nVmPin:\t{size} kB\n"),
+        );
+    }
+    let process = machine.process(32, "qemu");
+    machine.file("/dev/vfio/12", "");
+    machine.link(&format!("{process}/fd/3"), "/dev/vfio/12");
+    for (pid, buffers) in [(33, 0), (34, 2)] {
+        let process = machine.process(pid, "ring");
+        machine.link(&format!("{process}/fd/8"), "anon_inode:[io_uring]");
+        machine.file(
+            &format!("{process}/fdinfo/8"),
+            &format!("UserFiles:\t0\nUserBufs:\t{buffers}\n    0: 0x7f00/4096\n"),
+        );
+    }
+    machine.file("/sys/block/pmem0/pmem_dax/openers", "1\n");
+    assert_eq!(users(&machine).len(), 1);
+
+    machine.file("/sys/block/pmem0/pmem_dax/pinned", "512\n");
+    let may_pin =
+        |who: &str| format!("process {who} has memory pinned, which may be that of pmem0");
+    assert_eq!(
+        users(&machine),
+        [
+            "512 pages of pmem0 are pinned: by io_uring, RDMA or VFIO".to_owned(),
+            may_pin("31 (rdma)"),
+            may_pin("32 (qemu)"),
+            may_pin("34 (ring)"),
+        ]
+    );
+    let said = machine.run(&["status", "--json", "namespace0.0"]).json();
+    assert_eq!(
+        said["users"][1],
+        json!({
+            "kind": "pinner", "device": "pmem0", "pid": 31, "comm": "rdma",
+            "text": may_pin("31 (rdma)")
+        })
+    );
+}
+
 /// What only pmem_dax counts.
 #[test]
 fn counts_of_pmem_dax() {

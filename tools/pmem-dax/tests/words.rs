@@ -94,7 +94,7 @@ fn manual_page_of_json() {
     }
     let page = page.split_once("\nJSON\n").unwrap().1;
     for kind in [
-        "mount", "swap", "holder", "kernel", "pins", "process", "io_uring", "unknown",
+        "mount", "swap", "holder", "kernel", "pins", "pinner", "process", "io_uring", "unknown",
     ] {
         assert!(page.contains(&format!("*{kind}*")), "{kind}");
     }

@@ -132,7 +132,9 @@ after_failure() {
 	dmsetup remove moves
 	losetup -D
 	echo 0 >$NVMET/namespaces/1/enable
-	rmdir $NVMET/namespaces/1 $NVMET "$config"/target/core/fileio_0/moves "$config"/target/core/fileio_0
+	rmdir $NVMET/namespaces/1 $NVMET "$config"/target/core/{fileio,iblock}_0/moves "$config"/target/core/{fileio,iblock}_0
+	rm -f /dev/second
+	[ ! -e /dev/away_loop ] || mv /dev/away_loop /dev/loop0
 	gadget=$config/usb_gadget/moves
 	rmdir "$gadget"/functions/mass_storage.0 "$gadget"
 	modprobe -r nvmet
@@ -240,7 +242,10 @@ refuses() {
 	said "process ${pids[1]} (python3) has pmem0p6 open or mapped"
 	said "process ${pids[2]} (python3) has pmem0p6 open or mapped"
 	said "process ${pids[3]} (python3) has pmem0p6 in an io_uring"
-	[ -z "${3:-}" ] || said "[1-9][0-9]* pages of pmem0 are pinned: .*"
+	if [ -n "${3:-}" ]; then
+		said "[1-9][0-9]* pages of pmem0 are pinned: .*"
+		said "process ${pids[4]} (python3) has memory pinned, which may be that of pmem0"
+	fi
 	said "namespace0.0 stays with $1"
 	expect "$1" "$(driver_of namespace0.0)" driver
 	expect "$([ "$1" = nd_pmem ] || echo namespace0.0)" "$(claims)" claims
@@ -258,10 +263,7 @@ test_pmem_dax_in_use() {
 	both
 	refuses pmem_dax detach pins
 	# An io_uring is not gone as soon as its process.
-	while [ "$(cat /sys/block/pmem0/pmem_dax/pinned /sys/block/pmem0/pmem_dax/openers)" != "0
-0" ]; do
-		sleep 0.5
-	done
+	wait_for is_unpinned
 	tool 0 detach namespace0.0
 }
 
@@ -278,13 +280,22 @@ in_kernel() {
 	local gadget=/sys/kernel/config/usb_gadget/moves loop
 
 	hand_over namespace0.0 "$1"
-	configfs target_core_mod target_core_file libcomposite usb_f_mass_storage
+	configfs target_core_mod target_core_file target_core_iblock libcomposite usb_f_mass_storage
 	mkdir -p "$config"
 	printf 'fd_dev_name=/dev/pmem0' >"$config/control"
 	echo 1 >"$config/enable"
 	tool 3 "$2" namespace0.0
 	said "pmem0 is what $config/info names"
 	expect "$1" "$(driver_of namespace0.0)" "driver beside LIO"
+	rmdir "$config" "${config%/*}"
+
+	config=/sys/kernel/config/target/core/iblock_0/moves
+	mkdir -p "$config"
+	printf 'udev_path=/dev/pmem0' >"$config/control"
+	echo 1 >"$config/enable"
+	tool 3 "$2" namespace0.0
+	said "pmem0 is what $config/info names"
+	expect "$1" "$(driver_of namespace0.0)" "driver beside LIO's own block device"
 	rmdir "$config" "${config%/*}"
 
 	mkdir -p "$gadget/functions/mass_storage.0"
@@ -302,6 +313,23 @@ in_kernel() {
 	tool 3 "$2" namespace0.0
 	said "pmem0 is what /sys/block/${loop#/dev/}/loop/backing_file names"
 	expect "$1" "$(driver_of namespace0.0)" "driver beside a loop device"
+	losetup -d "$loop"
+
+	# That name is gone, and the node of the loop device is elsewhere.
+	mknod /dev/second b "0x$(stat -c %t /dev/pmem0)" "0x$(stat -c %T /dev/pmem0)"
+	loop=$(losetup -f --show /dev/second)
+	rm /dev/second
+	expect "/dev/second (deleted)" "$(cat "/sys/block/${loop#/dev/}/loop/backing_file")" \
+		"name of its file that is gone"
+	tool 3 "$2" namespace0.0
+	said "pmem0 is what /sys/block/${loop#/dev/}/loop/backing_file names"
+	losetup -d "$loop"
+	loop=$(losetup -f --show /dev/pmem0)
+	mv "$loop" /dev/away_loop
+	tool 3 "$2" namespace0.0
+	said "pmem0 is what /sys/block/${loop#/dev/}/loop/backing_file names"
+	expect "$1" "$(driver_of namespace0.0)" "driver beside a loop device without a node"
+	mv /dev/away_loop "$loop"
 	losetup -d "$loop"
 	tool 0 "$2" namespace0.0
 }
@@ -342,6 +370,66 @@ sys.stdin.read()' /dev/pmem0 /dev/pmem0; }
 	eval "exec ${USERS[1]}>&-"
 	wait "$USERS_PID"
 	tool 0 detach namespace0.0
+}
+
+# A backend of a hypervisor is handed the file by a socket, maps it, pins it, and keeps nothing but the
+# pins; the process that opened the disk is gone.
+test_handed_on() {
+	local pid
+
+	both
+	hand_over namespace0.0 pmem_dax
+	coproc USERS { exec python3 -I -S -c '
+import ctypes, mmap, os, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+
+def check(value):
+    if value < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return value
+
+here, there = socket.socketpair()
+if os.fork() == 0:
+    fd = os.open(sys.argv[1], os.O_RDWR)
+    memory = mmap.mmap(fd, 4096)
+    socket.send_fds(there, [b"x"], [fd])
+    os._exit(0)
+fd = socket.recv_fds(here, 1, 1)[1][0]
+os.wait()
+there.close()
+memory = mmap.mmap(fd, 4 << 20, trackfd=False)
+os.close(fd)
+print(os.getpid(), flush=True)
+sys.stdin.readline()
+params = (ctypes.c_ubyte * 120)()
+ring = check(libc.syscall(425, 1, params))
+view = ctypes.c_char.from_buffer(memory)
+vector = (ctypes.c_ulong * 2)(ctypes.addressof(view), 4 << 20)
+check(libc.syscall(427, ring, 0, vector, 1))
+del view
+memory.close()
+print("pinned", flush=True)
+sys.stdin.readline()' /dev/pmem0; }
+	read -r -t 60 pid <&"${USERS[0]}" || fail "it could not be handed on"
+	tool 3 detach namespace0.0
+	said "process $pid (python3) has pmem0 open or mapped"
+	echo >&"${USERS[1]}"
+	read -r -t 60 <&"${USERS[0]}" || fail "it could not be pinned"
+	tool 3 detach namespace0.0
+	said "[1-9][0-9]* pages of pmem0 are pinned: .*"
+	said "process $pid (python3) has memory pinned, which may be that of pmem0"
+	! grep -q mapped <<<"$SAID" || fail "mapped still: $SAID"
+	said "namespace0.0 stays with pmem_dax"
+	echo >&"${USERS[1]}"
+	wait "$USERS_PID"
+	wait_for is_unpinned
+	tool 0 detach namespace0.0
+}
+
+is_unpinned() {
+	[ "$(cat /sys/block/pmem0/pmem_dax/pinned /sys/block/pmem0/pmem_dax/openers)" = "0
+0" ]
 }
 
 # pause CALL PATH ARGUMENTS: start the tool, which waits before its first system call CALL, of that
@@ -481,5 +569,5 @@ clean_up() {
 }
 
 run_tests namespace0.0 namespace2.0 -- there_and_back settings all wrong_arguments \
-	nd_pmem_in_use pmem_dax_in_use nd_pmem_in_kernel pmem_dax_in_kernel on_its_way \
+	nd_pmem_in_use pmem_dax_in_use nd_pmem_in_kernel pmem_dax_in_kernel on_its_way handed_on \
 	mount_meanwhile goes_back modes check json
