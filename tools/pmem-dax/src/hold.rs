@@ -32,6 +32,7 @@ pub fn run(bus: &Bus, verbose: bool) -> Result<(), Failure> {
             settings: String::new(),
             target: Target::PmemDax,
             boot: false,
+            look: false,
             verbose,
             bus: bus.clone(),
         };

@@ -5,16 +5,20 @@
 //! In the order in which they use each other: [`root`] is where files are read, [`size`] how a
 //! size is shown, [`loops`] the only system call that is not safe. [`key`] is by what a namespace is
 //! called, [`probe`] reads attributes that may block, [`bus`] is what the nd bus has, [`modprobe`]
-//! what the next boot makes of it, and [`users`] finds the users of a disk. [`report`] and [`check`]
+//! what the next boot makes of it, and [`users`] finds the users of a disk. [`answer`] is what another
+//! program says, [`fstab`] what is mounted at boot, and [`signatures`] what a move changes for what is
+//! on a disk. [`report`] and [`check`]
 //! answer questions, [`claims`], [`moves`] and [`hold`] change something, and [`cli`] is what is typed.
 
 #![deny(unsafe_code)]
 
+pub mod answer;
 pub mod bus;
 pub mod check;
 pub mod claims;
 pub mod cli;
 pub mod failure;
+pub mod fstab;
 pub mod hold;
 pub mod key;
 pub mod loops;
@@ -23,5 +27,6 @@ pub mod moves;
 pub mod probe;
 pub mod report;
 pub mod root;
+pub mod signatures;
 pub mod size;
 pub mod users;

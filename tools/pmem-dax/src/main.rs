@@ -71,6 +71,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                 settings: settings.to_owned(),
                 target: Target::PmemDax,
                 boot: *boot,
+                look: true,
                 verbose: cli.verbose,
             })
         }
@@ -81,6 +82,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             settings: String::new(),
             target: Target::NdPmem,
             boot: *boot,
+            look: true,
             verbose: cli.verbose,
         }),
     }

@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{flock, FlockOperation, OFlags};
 
-use crate::bus::{Bus, Found, CLAIMS, DEVICES, DRIVERS};
+use crate::bus::{self, Bus, Found, CLAIMS, DEVICES, DRIVERS};
 use crate::claims::{self, List};
 use crate::failure::Failure;
 use crate::key::{self, Identity};
 use crate::modprobe;
+use crate::signatures::{self, Change};
 use crate::users::{self, Disk};
 
 /// How long udev may look at a disk.
@@ -74,6 +75,8 @@ pub struct Move {
     pub target: Target,
     /// Whether it is to be so at boot, too.
     pub boot: bool,
+    /// Whether it is said what it changes for what is on the disk.
+    pub look: bool,
     /// Whether each step is reported.
     pub verbose: bool,
 }
@@ -83,6 +86,7 @@ struct Current {
     device: String,
     from: Option<String>,
     disk: Option<Disk>,
+    mode: bus::Mode,
 }
 
 /// The disk, open exclusively while this lives; or why it could not be opened so.
@@ -123,15 +127,22 @@ pub fn run(order: &Move) -> Result<(), Failure> {
         order.can_set_boot()?;
     }
     if order.is_there(&found) {
+        if order.boot {
+            order.note(&found, found.disk.as_ref());
+        }
         return order.done(format!("{} has {} already", order.target, order.namespace));
     }
     // Until the end.
     let _held = order.hold(&found)?;
+    order.note(&found, found.disk.as_ref());
     if !order.change(&found)? {
         return order.done(format!(
             "{} has {} like that already",
             order.target, order.namespace
         ));
+    }
+    if found.disk.is_none() {
+        order.note(&found, order.find()?.disk.as_ref());
     }
     order.show_ndctl();
     let owner = order.owner();
@@ -172,6 +183,7 @@ impl Move {
         }
         Ok(Current {
             disk: Disk::of(&namespace),
+            mode: namespace.mode,
             from: namespace.driver,
             device: namespace.owner,
         })
@@ -274,6 +286,49 @@ impl Move {
             }
         }
         Ok(Some(held))
+    }
+
+    /// Says what the move changes for what is on the disk.
+    fn note(&self, found: &Current, disk: Option<&Disk>) {
+        let (true, Some(disk)) = (self.look, disk) else {
+            return;
+        };
+        self.tell(format_args!("looking what is on {}", disk.name));
+        let to_pmem_dax = self.target == Target::PmemDax;
+        let identity = self.identity();
+        let is_there = found.from.as_deref() == Some(self.target.name());
+        let entries = if is_there {
+            // It may have been claimed as one of all.
+            self.entries()
+        } else {
+            claims::own(self, &identity)
+        };
+        let settings = match self.settings.as_str() {
+            "" => settings_of(&entries, &identity).unwrap_or_default(),
+            given => given,
+        };
+        let look = signatures::look(
+            self.bus.root(),
+            disk,
+            &Change {
+                given: &self.given,
+                to_pmem_dax,
+                is_move: self.boot || !is_there,
+                has_dax: if to_pmem_dax {
+                    settings.split(':').any(|setting| setting == "mode=fsdax")
+                } else {
+                    // With struct pages nd_pmem has it.
+                    found.mode == bus::Mode::Fsdax
+                },
+                boot: self.boot,
+            },
+        );
+        for remark in look.remarks {
+            self.tell(remark);
+        }
+        for note in look.notes {
+            eprintln!("pmem-dax: note: {note}");
+        }
     }
 
     /// Returns the device of the bus that has the namespace now.
