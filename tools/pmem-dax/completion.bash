@@ -61,7 +61,10 @@ _pmem_dax() {
 		words='--verbose --root --help'
 		case $command in
 		list | status) words+=' --json' ;;
-		attach | detach) words+=' --boot' ;;
+		attach) words+=' --boot --strict' ;;
+		detach) words+=' --boot' ;;
+		check) words+=' --wait' ;;
+		hold) words+=' --once' ;;
 		esac
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

@@ -146,6 +146,15 @@ impl Bus {
         }
     }
 
+    /// Returns the name of the namespace that a device of the bus is, or has. It waits for no lock of
+    /// the device.
+    pub fn namespace_of(&self, device: &str) -> String {
+        let namespace = self.root.read(format!("{DEVICES}/{device}/namespace"));
+        namespace
+            .filter(|namespace| !namespace.is_empty())
+            .unwrap_or_else(|| device.to_owned())
+    }
+
     fn uuid(&self, name: &str) -> Option<String> {
         key::uuid_of(&self.root.read(format!("{DEVICES}/{name}/uuid"))?)
     }
@@ -227,7 +236,7 @@ impl Bus {
         let answers = self
             .prober
             .ask(&names)
-            .map_err(|error| Failure::Failed(format!("namespaces cannot be asked: {error}")))?;
+            .map_err(|error| Failure::new(format!("namespaces cannot be asked: {error}")))?;
         let found = names.into_iter().zip(answers);
         Ok(found
             .map(|(name, answer)| match answer {

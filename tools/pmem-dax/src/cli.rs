@@ -57,6 +57,10 @@ pub enum Command {
         /// Let it be so at each boot
         #[arg(long)]
         boot: bool,
+
+        /// Let no other driver have it, even if pmem_dax does not take it
+        #[arg(long, requires = "boot")]
+        strict: bool,
     },
     /// Give a namespace to nd_pmem
     Detach {
@@ -68,14 +72,30 @@ pub enum Command {
         #[arg(long)]
         boot: bool,
     },
-    /// Succeed if pmem_dax has the namespace, and /dev has its disk
+    /// Succeed if pmem_dax has the namespace, or all that it is to have at boot, and /dev has its disk
     Check {
         /// The namespace, like namespace0.0, uuid:UUID or name:LABEL
         #[arg(value_parser = without_settings)]
-        namespace: String,
+        namespace: Option<String>,
+
+        /// Wait so long until it is so
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value = "0",
+            hide_default_value = true
+        )]
+        wait: u32,
     },
     /// Give pmem_dax what it claims and another driver has
-    Hold,
+    Hold {
+        /// Leave out what it refused before
+        #[arg(long)]
+        once: bool,
+    },
+    /// Succeed if no driver but pmem_dax is to have the device of the nd bus; for a rule of udev
+    #[command(hide = true)]
+    IsStrict { device: String },
 }
 
 fn without_settings(name: &str) -> Result<String, &'static str> {

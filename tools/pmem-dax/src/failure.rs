@@ -7,16 +7,21 @@ use std::process::ExitCode;
 /// The reason why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It failed, and the message says what to do.
-    Failed(String),
+    /// It failed, and the messages say what to do.
+    Failed(Vec<String>),
     /// It was refused, as the disk is in use or its namespace is busy.
     Refused(Vec<String>),
 }
 
 impl Failure {
-    /// Returns a failure with a message.
+    /// Makes a failure with one message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Failure::Failed(vec![message.into()])
+    }
+
+    /// Returns a failure with one message.
     pub fn failed<T>(message: impl Into<String>) -> Result<T, Self> {
-        Err(Failure::Failed(message.into()))
+        Err(Failure::new(message))
     }
 
     /// Returns a refusal with one message.
@@ -27,8 +32,7 @@ impl Failure {
     /// Returns the messages, one for each line.
     pub fn lines(&self) -> &[String] {
         match self {
-            Failure::Failed(line) => std::slice::from_ref(line),
-            Failure::Refused(lines) => lines,
+            Failure::Failed(lines) | Failure::Refused(lines) => lines,
         }
     }
 

@@ -6,26 +6,33 @@
 //! udev, which is told by the kernel when a driver is bound, has this done. What claims every
 //! namespace is only for those that have no driver.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::bus::{Bus, Found, Namespace};
 use crate::failure::Failure;
+use crate::key::Identity;
+use crate::log;
 use crate::moves::{self, Move, Target};
+use crate::refused;
+use crate::strict;
 
 /// How long another one may look at the disk, as udev itself does.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Moves all of them. Returns when each was moved, or could not be.
+/// Moves all of them, or with `once` those that pmem_dax did not refuse before. Returns when each was
+/// moved, or could not be. What no other driver is to have is left without one then.
 ///
 /// # Errors
 ///
 /// If one could not be, which the log of the kernel is told, too.
-pub fn run(bus: &Bus, verbose: bool) -> Result<(), Failure> {
+pub fn run(bus: &Bus, once: bool, verbose: bool) -> Result<(), Failure> {
     let mut result = Ok(());
     for namespace in lost(bus)? {
+        let is_strict = strict::has(bus.root(), &namespace.identity);
+        if once && !is_strict && refused::is_noted(bus, &namespace) {
+            continue;
+        }
         let order = Move {
             given: namespace.name.clone(),
             namespace: namespace.name.clone(),
@@ -33,11 +40,18 @@ pub fn run(bus: &Bus, verbose: bool) -> Result<(), Failure> {
             target: Target::PmemDax,
             boot: false,
             look: false,
+            strict: is_strict,
+            // It may have been moved, by one who took the claim away.
+            is_wanted: |bus, namespace| is_lost_now(bus, namespace, &bus.claims()),
             verbose,
             bus: bus.clone(),
         };
+        refused::note(bus, &namespace);
         if let Err(failure) = patiently(|| moves::run(&order)) {
-            tell_kernel(&namespace, &failure);
+            if matches!(failure, Failure::Refused(_)) {
+                refused::forget(bus, &namespace.name);
+            }
+            tell_kernel(bus, &namespace, &failure);
             result = Err(failure);
         }
     }
@@ -56,18 +70,26 @@ fn lost(bus: &Bus) -> Result<Vec<Namespace>, Failure> {
             Found::Known(namespace) => Some(namespace),
             Found::Busy { .. } => None,
         })
-        .filter(|namespace| is_lost(namespace, &claims))
+        .filter(|namespace| is_lost_now(bus, namespace, &claims))
         .collect())
+}
+
+/// Returns whether another driver has a namespace that it is not to have.
+fn is_lost_now(bus: &Bus, namespace: &Namespace, claims: &[String]) -> bool {
+    is_lost(namespace, claims)
+        || is_lost_as(namespace, |identity| strict::has(bus.root(), identity))
 }
 
 /// Returns whether a namespace is claimed by what stands for it alone, and another driver has it.
 pub fn is_lost(namespace: &Namespace, claims: &[String]) -> bool {
-    let is_own = |entry: &String| namespace.identity.is_own(entry);
-    namespace
-        .driver
-        .as_deref()
-        .is_some_and(|it| it != "pmem_dax")
-        && claims.iter().any(is_own)
+    is_lost_as(namespace, |identity| {
+        claims.iter().any(|entry| identity.is_own(entry))
+    })
+}
+
+fn is_lost_as(namespace: &Namespace, is_wanted: impl Fn(&Identity) -> bool) -> bool {
+    let driver = namespace.driver.as_deref();
+    driver.is_some_and(|it| it != "pmem_dax") && is_wanted(&namespace.identity)
 }
 
 /// Calls `f` until it is not refused any more.
@@ -84,16 +106,15 @@ fn patiently(f: impl Fn() -> Result<(), Failure>) -> Result<(), Failure> {
 }
 
 /// Has it in the log of the kernel, where it is looked for when something is wrong.
-fn tell_kernel(namespace: &Namespace, failure: &Failure) {
+fn tell_kernel(bus: &Bus, namespace: &Namespace, failure: &Failure) {
     let name = &namespace.name;
-    let driver = namespace.driver.as_deref().unwrap_or("another driver");
     let why = failure.lines().first().map_or("", String::as_str);
-    let line = format!(
-        "<4>pmem_dax: {name}: claimed, but {driver} has it, and keeps it: {why}; \
-         when that is over: pmem-dax attach {name}\n"
-    );
-    if let Ok(mut log) = OpenOptions::new().write(true).open("/dev/kmsg") {
-        // Standard error has it as well.
-        let _ = log.write_all(line.as_bytes());
-    }
+    let now = bus.namespace(name).ok().and_then(|now| now.driver);
+    let what = match now.as_deref() {
+        Some(driver) => format!("{driver} has it, and keeps it: {why}"),
+        None => why.to_owned(),
+    };
+    log::warn(&format!(
+        "pmem_dax: {name}: claimed, but {what}; when that is over: pmem-dax attach {name}"
+    ));
 }

@@ -10,7 +10,7 @@ pub const UUID: &str = "uuid:";
 /// What stands before the name that a label has.
 pub const LABEL: &str = "name:";
 /// What stands for all namespaces in a list of claims.
-const ALL: &str = "all";
+pub const ALL: &str = "all";
 
 /// All by which one namespace can be called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,10 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use pmem_dax::bus::Bus;
@@ -17,7 +19,7 @@ use pmem_dax::failure::Failure;
 use pmem_dax::hold;
 use pmem_dax::moves::{self, Move, Target};
 use pmem_dax::root::Root;
-use pmem_dax::{check, key, probe, report};
+use pmem_dax::{check, key, probe, report, strict};
 
 fn main() -> ExitCode {
     let mut words = env::args_os();
@@ -53,16 +55,33 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             let name = bus.resolve(namespace)?;
             show(&report::status(&bus, &name, *json)?)
         }
-        Command::Check { namespace } => {
-            let name = bus.resolve(namespace)?;
-            let node = check::check(&bus, &name)?;
+        Command::Check { namespace, wait } => {
+            let patience = Duration::from_secs((*wait).into());
+            let found = match namespace {
+                Some(given) => BTreeSet::from([check::given(&bus, given, patience)?]),
+                None => check::all(&bus, patience)?,
+            };
             if cli.verbose {
-                eprintln!("pmem-dax: {name} is {node} of pmem_dax");
+                for (name, node) in found {
+                    eprintln!("pmem-dax: {name} is {node} of pmem_dax");
+                }
             }
             Ok(())
         }
-        Command::Hold => hold::run(&bus, cli.verbose),
-        Command::Attach { namespace, boot } => {
+        Command::Hold { once } => hold::run(&bus, *once, cli.verbose),
+        Command::IsStrict { device } => {
+            let name = bus.namespace_of(device);
+            if strict::has(bus.root(), &bus.identity(&name)) {
+                Ok(())
+            } else {
+                Failure::failed(format!("{name} is for any driver"))
+            }
+        }
+        Command::Attach {
+            namespace,
+            boot,
+            strict,
+        } => {
             let (given, settings) = key::split(namespace);
             moves::run(&Move {
                 namespace: bus.resolve(given)?,
@@ -72,6 +91,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
                 target: Target::PmemDax,
                 boot: *boot,
                 look: true,
+                strict: *strict,
+                is_wanted: |_, _| true,
                 verbose: cli.verbose,
             })
         }
@@ -83,6 +104,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             target: Target::NdPmem,
             boot: *boot,
             look: true,
+            strict: false,
+            is_wanted: |_, _| true,
             verbose: cli.verbose,
         }),
     }

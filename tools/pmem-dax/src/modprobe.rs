@@ -3,8 +3,7 @@
 //! The configuration of modprobe(8) for pmem_dax, which decides what happens at the next boot.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::process::Command;
 
 use crate::key::Identity;
 use crate::root::Root;
@@ -78,11 +77,20 @@ fn claim_of(options: &str) -> Option<&str> {
     words.find_map(|word| word.strip_prefix("claim="))
 }
 
+/// Returns the entries by which pmem_dax is bound to namespaces at the next boot.
+pub fn claims_at_boot(root: &Root) -> Vec<String> {
+    let options = options(root);
+    let last = options.iter().rev().find_map(|line| claim_of(line));
+    let entries = last.unwrap_or_default().split(',');
+    let entries = entries.filter(|entry| !entry.is_empty());
+    entries.map(str::to_owned).collect()
+}
+
 /// Returns the entry by which pmem_dax is bound to the namespace at the next boot.
 pub fn at_boot(root: &Root, namespace: &Identity) -> Option<String> {
-    let options = options(root);
-    let last = options.iter().rev().find_map(|line| claim_of(line))?;
-    namespace.claimed_by(last.split(',')).map(str::to_owned)
+    let entries = claims_at_boot(root);
+    let entry = namespace.claimed_by(entries.iter().map(String::as_str));
+    entry.map(str::to_owned)
 }
 
 /// Returns the lines of others that set the parameter `claim`.
@@ -93,11 +101,55 @@ pub fn lines_of_others(root: &Root) -> Vec<String> {
     lines
 }
 
+/// Loads a module of the machine.
+///
+/// # Errors
+///
+/// The reason, and what to do.
+pub fn load(root: &Root, module: &str) -> Result<(), String> {
+    let output = Command::new("modprobe")
+        .arg(module)
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(|error| format!("{module} is not loaded: modprobe: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(not_loaded(root, module, &said))
+}
+
+/// Returns what it means that modprobe said that of a module.
+fn not_loaded(root: &Root, module: &str, said: &str) -> String {
+    let release = release(root);
+    let said = said.lines().last().unwrap_or("modprobe failed");
+    let said = said.trim_start_matches("modprobe: ");
+    let remedy = if said.contains("Key was rejected") || said.contains("Required key not available")
+    {
+        format!("this kernel wants a signature that it trusts: sign {module} with a key that is enrolled (mokutil --import)")
+    } else if said.contains("Exec format error") || said.contains("Invalid module format") {
+        format!(
+            "it was built for another kernel than {release}: build it for this one and install it"
+        )
+    } else if said.contains("not found") {
+        format!(
+            "it is not installed for the kernel {release}: build it for this one and install it"
+        )
+    } else {
+        "dmesg says why".to_owned()
+    };
+    format!("{module} is not loaded ({said}): {remedy}")
+}
+
+/// Returns the release of the kernel that runs.
+fn release(root: &Root) -> String {
+    let release = root.read("/proc/sys/kernel/osrelease");
+    release.unwrap_or_default()
+}
+
 /// Returns whether the module is where modprobe finds it.
 pub fn installed(root: &Root) -> bool {
-    let Some(release) = root.read("/proc/sys/kernel/osrelease") else {
-        return false;
-    };
+    let release = release(root);
     let list = |name| {
         let file = format!("/lib/modules/{release}/{name}");
         root.read(file).unwrap_or_default()
@@ -144,26 +196,6 @@ impl BootFile {
         lines.push(String::new());
         lines.join("\n")
     }
-
-    /// Writes it so that there is the old one, or all of the new one, whatever happens.
-    fn write(&self, root: &Root) -> io::Result<()> {
-        let file = root.path(BOOT_FILE);
-        let text = self.text();
-        if text.is_empty() {
-            return match fs::remove_file(file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
-        }
-        if let Some(directory) = file.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        let new = root.path(format!("{BOOT_FILE}.new"));
-        let mut to = File::create(&new)?;
-        to.write_all(text.as_bytes())?;
-        to.sync_all()?;
-        fs::rename(new, file)
-    }
 }
 
 /// Has the namespace claimed so at boot, or not at all, whatever it was claimed by before.
@@ -182,12 +214,14 @@ pub fn set_boot(root: &Root, namespace: &Identity, entry: Option<String>) -> Res
         let name = &namespace.name;
         return Err(format!("the list of claims has no room for {name}"));
     }
-    file.write(root)
+    root.replace(BOOT_FILE, &file.text())
         .map_err(|error| format!("{BOOT_FILE} cannot be written: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::key::tests::{identity, U};
 

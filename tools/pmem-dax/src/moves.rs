@@ -18,12 +18,14 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{flock, FlockOperation, OFlags};
 
-use crate::bus::{self, Bus, Found, CLAIMS, DEVICES, DRIVERS};
+use crate::bus::{self, Bus, Found, Namespace, CLAIMS, DEVICES, DRIVERS};
 use crate::claims::{self, List};
 use crate::failure::Failure;
 use crate::key::{self, Identity};
 use crate::modprobe;
+use crate::refused;
 use crate::signatures::{self, Change};
+use crate::strict;
 use crate::users::{self, Disk};
 
 /// How long udev may look at a disk.
@@ -77,6 +79,10 @@ pub struct Move {
     pub boot: bool,
     /// Whether it is said what it changes for what is on the disk.
     pub look: bool,
+    /// Whether no other driver is to have it from now on.
+    pub strict: bool,
+    /// Whether it is to be moved after all, asked when no other caller moves it any more.
+    pub is_wanted: fn(&Bus, &Namespace) -> bool,
     /// Whether each step is reported.
     pub verbose: bool,
 }
@@ -113,7 +119,19 @@ pub fn run(order: &Move) -> Result<(), Failure> {
     }
     // There may be no such namespace, and then no driver is wanted.
     order.find()?;
-    order.load_driver()?;
+    if order.target == Target::NdPmem && !order.boot && order.is_listed() {
+        return Failure::failed(format!(
+            "{0} is in {1}, by which no other driver is to have it: pmem-dax detach {0} --boot",
+            order.namespace,
+            strict::FILE
+        ));
+    }
+    if let Err(failure) = order.load_driver() {
+        if order.is_strict() {
+            order.take_away()?;
+        }
+        return Err(failure);
+    }
     let _lock = order.lock()?;
     // Names may have moved meanwhile.
     if order.bus.resolve(&order.given)? != order.namespace {
@@ -122,7 +140,9 @@ pub fn run(order: &Move) -> Result<(), Failure> {
             order.given, order.namespace
         ));
     }
-    let found = order.find()?;
+    let Some(found) = order.find()? else {
+        return Ok(());
+    };
     if order.boot {
         order.can_set_boot()?;
     }
@@ -142,7 +162,8 @@ pub fn run(order: &Move) -> Result<(), Failure> {
         ));
     }
     if found.disk.is_none() {
-        order.note(&found, order.find()?.disk.as_ref());
+        let disk = order.find()?.and_then(|now| now.disk);
+        order.note(&found, disk.as_ref());
     }
     order.show_ndctl();
     let owner = order.owner();
@@ -160,8 +181,9 @@ impl Move {
         }
     }
 
-    /// Finds the namespace and what has it, if that may be moved.
-    fn find(&self) -> Result<Current, Failure> {
+    /// Finds the namespace and what has it, if that may be moved; nothing if it is not to be moved any
+    /// more.
+    fn find(&self) -> Result<Option<Current>, Failure> {
         let namespace = self.bus.namespace(&self.namespace)?;
         if !["namespace", "pfn"]
             .iter()
@@ -181,12 +203,15 @@ impl Move {
                 ))
             }
         }
-        Ok(Current {
+        if !(self.is_wanted)(&self.bus, &namespace) {
+            return Ok(None);
+        }
+        Ok(Some(Current {
             disk: Disk::of(&namespace),
             mode: namespace.mode,
             from: namespace.driver,
             device: namespace.owner,
-        })
+        }))
     }
 
     fn load_driver(&self) -> Result<(), Failure> {
@@ -195,12 +220,31 @@ impl Move {
             return Ok(());
         }
         self.tell(format_args!("modprobe {name}"));
-        match Command::new("modprobe").arg(name).status() {
-            Ok(status) if status.success() => Ok(()),
-            _ => Failure::failed(format!(
-                "{name} is not loaded, and modprobe does not load it"
-            )),
-        }
+        modprobe::load(self.bus.root(), name).map_err(Failure::new)
+    }
+
+    /// Returns whether no other driver than pmem_dax is to have it.
+    fn is_strict(&self) -> bool {
+        self.target == Target::PmemDax && (self.strict || self.is_listed())
+    }
+
+    /// Returns whether that was so before.
+    fn is_listed(&self) -> bool {
+        strict::has(self.bus.root(), &self.identity())
+    }
+
+    /// Leaves it without a driver, as pmem_dax is not there.
+    fn take_away(&self) -> Result<(), Failure> {
+        let _lock = self.lock()?;
+        let Some(found) = self.find()? else {
+            return Ok(());
+        };
+        let Some(from) = &found.from else {
+            return Ok(());
+        };
+        // Until the end.
+        let _held = self.hold(&found)?;
+        self.unbind(&found.device, from)
     }
 
     /// Keeps others away that would move the same namespace.
@@ -212,6 +256,19 @@ impl Move {
                 self.namespace
             )])
         })
+    }
+
+    /// Keeps others away that would change what happens at boot.
+    fn lock_boot(&self) -> Result<File, Failure> {
+        lock("/run/pmem-dax.lock", LOCK_PATIENCE)?.ok_or_else(|| {
+            Failure::new("another pmem-dax sets what happens at boot, and is not done")
+        })
+    }
+
+    /// Makes it one that no other driver is to have, or one that any may have.
+    fn set_strict(&self, identity: &Identity, key: Option<&str>) -> Result<(), Failure> {
+        let _lock = self.lock_boot()?;
+        strict::set(self.bus.root(), identity, key).map_err(Failure::new)
     }
 
     /// Returns whether it can be set what happens at boot.
@@ -350,6 +407,16 @@ impl Move {
         result
     }
 
+    /// Unbinds the driver.
+    fn unbind(&self, device: &str, driver: &str) -> Result<(), Failure> {
+        let _ = self.write_to(device, &format!("{DRIVERS}/{driver}/unbind"));
+        // What it has then is what counts.
+        match self.bus.driver(device) {
+            None => Ok(()),
+            Some(_) => Failure::failed(format!("{driver} did not let go of {}", self.namespace)),
+        }
+    }
+
     /// Binds a driver to the namespace. Returns whether it is bound.
     fn bind(&self, device: &mut String, driver: &str) -> bool {
         // What it has then is what counts.
@@ -380,14 +447,15 @@ impl Move {
             }
         }
         if let Some(from) = from {
-            let _ = self.write_to(&device, &format!("{DRIVERS}/{from}/unbind"));
-            if self.bus.driver(&device).is_some() {
-                claims::restore(self, &identity, &old);
-                return Failure::failed(format!("{from} did not let go of {name}"));
-            }
+            self.unbind(&device, from)
+                .inspect_err(|_| claims::restore(self, &identity, &old))?;
         }
+        let mut key = None;
         if self.target == Target::NdPmem {
             claims::remove(self, &identity);
+            // Before udev sees the other driver, which would not be let have it.
+            key = strict::key_of(self.bus.root(), &identity);
+            self.set_strict(&identity, None)?;
         }
         if self.bind(&mut device, to) {
             return Ok(true);
@@ -395,8 +463,14 @@ impl Move {
 
         eprintln!("pmem-dax: {to} did not take {name}; dmesg says why");
         claims::restore(self, &identity, &old);
+        if let Some(key) = key {
+            self.set_strict(&identity, Some(&key))?;
+        }
         match from {
             None => Failure::failed("it has no driver, as before"),
+            Some(_) if self.is_strict() => Failure::failed(
+                "it has no driver now, as none but pmem_dax is to have it (--strict)",
+            ),
             Some(from) if self.bind(&mut device, from) => {
                 Failure::failed(format!("{from} has it again: nothing was changed"))
             }
@@ -444,17 +518,20 @@ impl Move {
     /// Tells that it is done, and has it so at boot, if that is wanted.
     fn done(&self, text: String) -> Result<(), Failure> {
         say(text);
+        refused::forget(&self.bus, &self.namespace);
         if !self.boot {
             return Ok(());
         }
         let identity = self.identity();
         let entry = (self.target == Target::PmemDax)
             .then(|| claims::for_boot(self, &identity, self.bus.is_unique(&identity)));
-        let lock = lock("/run/pmem-dax.lock", LOCK_PATIENCE)?;
-        if lock.is_none() {
-            return Failure::failed("another pmem-dax sets what happens at boot, and is not done");
+        let _lock = self.lock_boot()?;
+        let root = self.bus.root();
+        let key = entry.as_deref().map(|entry| key::split(entry).0.to_owned());
+        modprobe::set_boot(root, &identity, entry).map_err(Failure::new)?;
+        if self.strict || key.is_none() {
+            strict::set(root, &identity, key.as_deref()).map_err(Failure::new)?;
         }
-        modprobe::set_boot(self.bus.root(), &identity, entry).map_err(Failure::Failed)?;
         say(format_args!(
             "at boot {} goes to {}; if an initramfs has nd_pmem, make it again (update-initramfs -u)",
             self.namespace, self.target
@@ -487,7 +564,7 @@ fn lock(name: &str, patience: Duration) -> Result<Option<File>, Failure> {
         .truncate(false)
         .mode(0o600)
         .open(name)
-        .map_err(|error| Failure::Failed(format!("{name}: {error}")))?;
+        .map_err(|error| Failure::new(format!("{name}: {error}")))?;
     Ok(locked(&file, patience).then_some(file))
 }
 

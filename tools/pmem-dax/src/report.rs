@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::key;
 use crate::modprobe;
 use crate::size::iec;
+use crate::strict;
 use crate::users::{self, Disk, User};
 
 /// What is printed, and what went wrong beside it.
@@ -78,6 +79,7 @@ struct Status<'a> {
     #[serde(flatten)]
     entry: Entry<'a>,
     at_boot: Option<String>,
+    strict: bool,
     users: Option<Vec<User>>,
 }
 
@@ -89,7 +91,7 @@ fn sees_users(bus: &Bus) -> bool {
 fn json(value: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string_pretty(value)
         .map(|text| text + "\n")
-        .map_err(|error| Failure::Failed(format!("no JSON of it: {error}")))
+        .map_err(|error| Failure::new(format!("no JSON of it: {error}")))
 }
 
 /// Reports all namespaces.
@@ -225,11 +227,13 @@ pub fn status(bus: &Bus, name: &str, as_json: bool) -> Result<String, Failure> {
         _ => None,
     };
     let at_boot = modprobe::at_boot(bus.root(), &namespace.identity);
+    let strict = strict::has(bus.root(), &namespace.identity);
     if as_json {
         let used = users.as_ref().map(|users| !users.is_empty());
         return json(&Status {
             entry: Entry::new(bus, &namespace, used),
             at_boot,
+            strict,
             users,
         });
     }
@@ -269,6 +273,9 @@ pub fn status(bus: &Bus, name: &str, as_json: bool) -> Result<String, Failure> {
     match at_boot {
         Some(entry) => line("at boot:", &format!("pmem_dax claims {entry}")),
         None => line("at boot:", "not claimed by pmem_dax"),
+    }
+    if strict {
+        line("strict:", "no other driver is to have it");
     }
     match users {
         Some(users) if users.is_empty() => line("users:", "none"),

@@ -3,7 +3,8 @@
 //! Where sysfs, procfs, configfs, `/dev` and `/etc` are: below `/`, or below a directory that
 //! has the same names in it, for tests.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// The directory that stands for `/`.
@@ -37,6 +38,30 @@ impl Root {
         let bytes = fs::read(self.path(name)).ok()?;
         let text = String::from_utf8_lossy(&bytes);
         Some(text.trim_end_matches('\n').to_owned())
+    }
+
+    /// Writes a file so that there is the old one, or all of the new one, whatever happens. No text
+    /// means no file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn replace(&self, name: &str, text: &str) -> io::Result<()> {
+        let file = self.path(name);
+        if text.is_empty() {
+            return match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        if let Some(directory) = file.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let new = self.path(format!("{name}.new"));
+        let mut to = File::create(&new)?;
+        to.write_all(text.as_bytes())?;
+        to.sync_all()?;
+        fs::rename(new, file)
     }
 
     /// Returns the number that is in a file.
