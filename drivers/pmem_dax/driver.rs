@@ -36,6 +36,7 @@ use kernel_ext::{
         },
         node::Hook,
     },
+    compat::EOPNOTSUPP,
     fs::pseudo::{
         FileSystemType,
         Mount,

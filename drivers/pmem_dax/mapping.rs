@@ -34,6 +34,7 @@ use kernel_ext::{
         Node,
         OpenNode, //
     },
+    compat::EOPNOTSUPP,
     mm::{
         fault::{
             Fault,

@@ -21,6 +21,7 @@
 #include "pfn.h"
 #include "../../kernel/trace/trace.h"
 
+#include "../helpers/compat.h"
 #include "../helpers/helpers.h"
 #include "../helpers/trace.h"
 

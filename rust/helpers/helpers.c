@@ -5,6 +5,7 @@
 #include <linux/set_memory.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+#include "compat.h"
 #include "helpers.h"
 #include "nd.h"
 #include "../../mm/internal.h"

@@ -6,6 +6,14 @@
 
 use crate::{
     bindings,
+    compat::{
+        srcu::{
+            self,
+            new_srcu,
+            Srcu, //
+        },
+        EOPNOTSUPP, //
+    },
     fs::pseudo::{
         Inode,
         Mount, //
@@ -65,11 +73,6 @@ use kernel::{
             Backend, //
         },
         rcu,
-        srcu::{
-            self,
-            new_srcu,
-            Srcu, //
-        },
         Arc, //
     },
     types::{

@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
 
-use crate::bindings;
+use crate::{
+    bindings,
+    compat::ENOTUNIQ, //
+};
 use kernel::{
     error::to_result,
     prelude::*,

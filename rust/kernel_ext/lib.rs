@@ -15,6 +15,7 @@ const __LOG_PREFIX: &[u8] = b"kernel_ext\0";
 
 pub mod badblocks;
 pub mod block;
+pub mod compat;
 pub mod dax;
 mod device;
 mod error;

@@ -12,6 +12,7 @@ use crate::{
         bio::Bio,
         disk, //
     },
+    compat::EOPNOTSUPP,
     dax::{
         self,
         Alive, //

@@ -6,6 +6,10 @@
 
 use crate::{
     bindings,
+    compat::{
+        bi_offset,
+        clear_bi_offset, //
+    },
     units::{
         Sector,
         PAGE_SIZE,
@@ -260,8 +264,8 @@ impl<'a> Iterator for Segments<'a> {
         // SAFETY: `iter` is at a segment, as the bio has data, and bytes are left of it.
         let mut vec = unsafe { *(*self.bio.as_raw()).bi_io_vec.add(iter.bi_idx as usize) };
 
-        vec.bv_offset = vec.bv_offset.wrapping_add(iter.bi_offset);
-        vec.bv_len = vec.bv_len.wrapping_sub(iter.bi_offset).min(iter.bi_size);
+        vec.bv_offset = vec.bv_offset.wrapping_add(bi_offset(iter));
+        vec.bv_len = vec.bv_len.wrapping_sub(bi_offset(iter)).min(iter.bi_size);
         let sector = Sector(iter.bi_sector);
 
         iter.bi_sector = iter
@@ -269,7 +273,7 @@ impl<'a> Iterator for Segments<'a> {
             .wrapping_add(u64::from(vec.bv_len >> SECTOR_SHIFT));
         iter.bi_size -= vec.bv_len;
         iter.bi_idx = iter.bi_idx.wrapping_add(1);
-        iter.bi_offset = 0;
+        clear_bi_offset(iter);
         // INVARIANT: The pages of a bio stay valid until it ends.
         Some((
             sector,

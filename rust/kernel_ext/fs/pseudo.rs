@@ -7,6 +7,7 @@
 use crate::{
     bindings,
     block::node::Node,
+    compat::ENAMETOOLONG,
     module::{
         ModuleRef,
         THIS_MODULE, //

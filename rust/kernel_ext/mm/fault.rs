@@ -6,6 +6,10 @@
 
 use crate::{
     bindings,
+    compat::{
+        smp_mb,
+        Write, //
+    },
     dax::Block,
     units::{
         Order,
@@ -17,14 +21,7 @@ use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
-
-use kernel::{
-    prelude::*,
-    sync::barrier::{
-        smp_mb,
-        Write, //
-    }, //
-};
+use kernel::prelude::*;
 
 /// Calls `f`, in which nothing that the current task allocates lets it wait: neither for memory to be
 /// reclaimed, nor because its cgroup is over a limit (mm/memcontrol.c: try_charge_memcg), which may be
