@@ -11,9 +11,15 @@ links := kselftest kselftest.h kselftest_harness.h run_kselftest.sh
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-build: ## build pmem_dax.ko for Debian's stock kernel, and the tool pmem-dax
+build: ## build pmem_dax.ko for Debian's stock kernel, or KERNEL, and the tool pmem-dax
 	@tools/testing/vm/kmake -q build modules
 	@tools/build
+
+kernels: ## list the kernels that can be built for and tested: make build KERNEL=..., check, demo, bench, shell
+	@tools/testing/vm/build-root --list
+
+modules: ## build pmem_dax.ko for a kernel of your own, with CONFIG_RUST: make KDIR=... modules
+	@tools/kdir '$(KDIR)'
 
 install: build ## install the module, pmem-dax, its manual page and bash completion, below DESTDIR if it is set
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' tools/install
@@ -86,5 +92,5 @@ shell: build ## open a shell in a virtual machine, with pmem devices of each kin
 clean-cache: ## remove the build root, which takes five minutes to make again
 	@rm -rf --one-file-system "$${XDG_CACHE_HOME:-$$HOME/.cache}/pmem-dax"
 
-.PHONY: help build install clean lint doc host-test check check-one demo demo-guest bench \
+.PHONY: help build modules kernels install clean lint doc host-test check check-one demo demo-guest bench \
 	bench-compare profile powercut torture planted coverage shell clean-cache
