@@ -117,9 +117,13 @@ need_module() {
 hint=
 
 # debug_config debug|full|races: the configuration of that debug kernel. Of two lines for an
-# option the last one counts.
+# option the last one counts. A series may have names of its own for some of it.
 debug_config() {
+	local series
+
+	series=$VM_DIR/debug-$(series_of "$KVER").config
 	cat "$VM_DIR/debug.config"
+	[ ! -e "$series" ] || cat "$series"
 	[ "$1" = debug ] || cat "$VM_DIR/full.config"
 	[ "$1" != races ] || cat "$VM_DIR/races.config"
 }
