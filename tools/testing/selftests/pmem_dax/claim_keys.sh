@@ -251,5 +251,52 @@ test_twins() {
 	expect "$(name_of twin | paste -s -d " ")" "$(taken)" "taken in the end"
 }
 
+# legacy_to DRIVER OVERRIDE: give that driver the region that is RAM set aside, region2.
+legacy_to() {
+	local device=/sys/bus/platform/devices/e820_pmem
+
+	echo e820_pmem >"$device/driver/unbind"
+	echo "$2" >"$device/driver_override"
+	echo e820_pmem >"/sys/bus/platform/drivers/$1/bind"
+	cat /sys/class/nd/ndctl*/device/wait_probe >/dev/null
+}
+
+# The bus keeps UUIDs apart, but there may be two: a copy of a DIMM has those of its original. Neither
+# is taken until it is said which, and the other one stays what it is.
+test_clones() {
+	local original clone uuid
+
+	three original
+	original=$(name_of original)
+	uuid=$(uuid_of original)
+	modprobe ramdax
+	legacy_to ramdax ramdax
+	ndctl disable-region region2 2>/dev/null
+	ndctl init-labels -f -V 1.2 nmem2 2>/dev/null
+	ndctl enable-region region2 2>/dev/null
+	clone=$(ndctl create-namespace -r region2 -s 32M -m raw -u "$uuid" |
+		sed -n 's/.*"dev":"\([^"]*\)".*/\1/p')
+	expect "$uuid" "$(cat "$DEVICES/$clone/uuid")" "the UUID of the copy, $clone"
+	unload_all
+	log_mark
+	load "claim=uuid:$uuid"
+	expect "" "$(taken)" "taken"
+	expect 2 "$(log_since "not taken: uuid:$uuid is another namespace's, too" | wc -l)" "lines"
+	refused bind "$clone"
+	claim "$original"
+	bind "$original"
+	expect "$original" "$(taken)" "taken in the end"
+	refused bind "$clone"
+	# When it is alone it is the one.
+	unload_all
+	region unbind
+	load "claim=uuid:$uuid"
+	expect "$clone" "$(taken)" "taken without the original"
+	unload_all
+	region bind
+	legacy_to e820_pmem ""
+	rmmod ramdax
+}
+
 run_tests namespace1.0 -- uuid label names_move no_label settings most_counts no_keys nowhere \
-	others twins
+	others twins clones
