@@ -170,6 +170,15 @@ pub(crate) mod srcu {
     }
 }
 
+// The kernel crate of 7.2 has the number of VM_MAYEXEC for it (rust/bindings/bindings_helper.h), by which a
+// private mapping of what is not mounted noexec looks like a shared one, and stores to it reach the device.
+// When 7.2 goes: delete this, and use that of bindings.
+#[cfg(kernel_7_3)]
+pub(crate) use crate::bindings::VM_MAYSHARE;
+/// Flag of a VMA: it is of a shared mapping, though perhaps of a file that is open for reading only.
+#[cfg(not(kernel_7_3))]
+pub(crate) const VM_MAYSHARE: bindings::vm_flags_t = 1 << bindings::VMA_MAYSHARE_BIT;
+
 // 7.2 calls the field bi_bvec_done.
 // When 7.2 goes: delete these, and use bi_offset where they are called.
 /// Returns how many bytes of its segment `iter` is past.

@@ -8,7 +8,8 @@ use crate::{
     bindings,
     compat::{
         smp_mb,
-        Write, //
+        Write,
+        VM_MAYSHARE, //
     },
     dax::Block,
     units::{
@@ -197,7 +198,7 @@ impl<'a> Fault<'a> {
     /// can never be stored to.
     #[inline]
     pub fn is_shared(&self) -> bool {
-        self.vm_flags() & c_ulong::from(bindings::VM_MAYSHARE) != 0
+        self.vm_flags() & c_ulong::from(VM_MAYSHARE) != 0
     }
 
     /// Whether stores through the mapping are allowed, and reach the device.
