@@ -2,6 +2,7 @@
 
 //! The configuration of modprobe(8) for pmem_dax, which decides what happens at the next boot.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::process::Command;
 
@@ -27,9 +28,8 @@ const DIRECTORIES: [&str; 5] = [
 /// What is longer than a parameter of a module can be.
 const TOO_LONG: usize = 1024;
 
-/// Returns the lines that set options of pmem_dax, as `modprobe -c` shows them: those of its
-/// files, then those of the kernel's command line.
-fn options(root: &Root) -> Vec<String> {
+/// Returns the lines of the files in the order in which modprobe reads them, each with its file.
+fn lines(root: &Root) -> Vec<(String, String)> {
     let mut files = BTreeMap::new();
     for directory in DIRECTORIES {
         for name in root.list(directory) {
@@ -39,16 +39,24 @@ fn options(root: &Root) -> Vec<String> {
             }
         }
     }
+    let mut lines = Vec::new();
+    for file in files.into_values() {
+        let text = root.read(&file).unwrap_or_default().replace("\\\n", "");
+        lines.extend(text.lines().map(|line| (file.clone(), line.to_owned())));
+    }
+    lines
+}
+
+/// Returns the lines that set options of pmem_dax, as `modprobe -c` shows them: those of its
+/// files, then those of the kernel's command line.
+fn options(root: &Root) -> Vec<String> {
     let mut found = Vec::new();
-    for file in files.values() {
-        let text = root.read(file).unwrap_or_default().replace("\\\n", "");
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            if words.next() == Some("options")
-                && words.next().map(underscores).as_deref() == Some("pmem_dax")
-            {
-                found.push(words.collect::<Vec<_>>().join(" "));
-            }
+    for (_, line) in lines(root) {
+        let mut words = line.split_whitespace();
+        if words.next() == Some("options")
+            && words.next().map(underscores).as_deref() == Some("pmem_dax")
+        {
+            found.push(words.collect::<Vec<_>>().join(" "));
         }
     }
     let command_line = root.read("/proc/cmdline").unwrap_or_default();
@@ -145,6 +153,51 @@ fn not_loaded(root: &Root, module: &str, said: &str) -> String {
 fn release(root: &Root) -> String {
     let release = root.read("/proc/sys/kernel/osrelease");
     release.unwrap_or_default()
+}
+
+/// Returns the line by which pmem_dax would not be loaded before nd_pmem, though ours says so, and its
+/// file: of all such lines that match a module, modprobe takes the first and no other.
+pub fn softdep_before_ours(root: &Root) -> Option<(String, String)> {
+    let our_name = BOOT_FILE.rsplit('/').next();
+    let ours = BootFile::read(root);
+    let first = lines(root).into_iter().find(|(file, line)| {
+        // In our file, lines of others come first.
+        let is_before = match file.rsplit('/').next().cmp(&our_name) {
+            Ordering::Less => true,
+            Ordering::Equal => ours.others.contains(line),
+            Ordering::Greater => false,
+        };
+        let mut words = line.split_whitespace();
+        is_before
+            && words.next() == Some("softdep")
+            && (words.next()).is_some_and(|pattern| matches(&underscores(pattern), "nd_pmem"))
+    })?;
+    let before = first.1.split_whitespace().skip(2);
+    let before = before.skip_while(|word| *word != "pre:").skip(1);
+    let mut before = before.take_while(|word| *word != "post:");
+    let is_fine = before.any(|module| underscores(module) == "pmem_dax");
+    (!is_fine).then_some(first)
+}
+
+/// Returns whether a name is what a pattern of modprobe's means. What is in brackets may be any
+/// character.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (first, rest) = match pattern.chars().next() {
+        None => return name.is_empty(),
+        Some('*') => {
+            return (0..=name.len()).any(|start| {
+                name.get(start..)
+                    .is_some_and(|end| matches(&pattern[1..], end))
+            })
+        }
+        Some('[') => match pattern.split_once(']') {
+            Some((_, rest)) => ('?', rest),
+            None => ('[', &pattern[1..]),
+        },
+        Some(first) => (first, &pattern[first.len_utf8()..]),
+    };
+    let mut name = name.chars();
+    name.next().is_some_and(|c| c == first || first == '?') && matches(rest, name.as_str())
 }
 
 /// Returns whether the module is where modprobe finds it.
@@ -402,6 +455,60 @@ mod tests {
             })
             .unwrap();
         assert!(error.starts_with("the list of claims has no room for"));
+    }
+
+    #[test]
+    fn patterns() {
+        for pattern in [
+            "nd_pmem",
+            "nd_*",
+            "*",
+            "*pmem",
+            "nd_pme?",
+            "nd_pme[lm]",
+            "n*_*m",
+        ] {
+            assert!(matches(pattern, "nd_pmem"), "{pattern}");
+        }
+        for pattern in [
+            "",
+            "nd_pme",
+            "nd_pmemx",
+            "nd_?",
+            "pmem",
+            "*e",
+            "nd_pmem[x]",
+            "[",
+        ] {
+            assert!(!matches(pattern, "nd_pmem"), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn the_first_softdep_counts() {
+        let path = |name: &str| format!("/etc/modprobe.d/{name}");
+        for (name, line, hides) in [
+            ("a.conf", "softdep nd_pmem pre: crc32c", true),
+            ("a.conf", "softdep nd-* post: pmem_dax", true),
+            (
+                "a.conf",
+                "softdep nd_pmem pre: crc32c pmem-dax post: x",
+                false,
+            ),
+            ("a.conf", "softdep nd_btt pre: crc32c", false),
+            ("z.conf", "softdep nd_pmem pre: crc32c", false),
+            ("pmem-dax.conf", "softdep nd_pmem pre: crc32c", true),
+        ] {
+            let (_dir, root) = tree(&[(&path(name), &format!("{line}\n"))]);
+            let found = softdep_before_ours(&root);
+            let expected = hides.then(|| (path(name), line.to_owned()));
+            assert_eq!(found, expected, "{name}: {line}");
+            // Nor when ours is there.
+            set_boot(&root, &named("namespace0.0"), Some("namespace0.0".into())).unwrap();
+            assert_eq!(softdep_before_ours(&root), expected, "{name}: {line}");
+        }
+        let (_dir, root) = tree(&[]);
+        assert_eq!(softdep_before_ours(&root), None);
     }
 
     #[test]

@@ -279,6 +279,15 @@ impl Move {
                 "pmem_dax is not installed where modprobe finds it: make install",
             );
         }
+        if self.target == Target::PmemDax {
+            if let Some((file, line)) = modprobe::softdep_before_ours(root) {
+                return Failure::failed(format!(
+                    "of several softdep lines of a module the first alone counts, and by this one \
+                     pmem_dax would not be loaded before nd_pmem: add \"pre: pmem_dax\" to it: \
+                     {line} ({file})"
+                ));
+            }
+        }
         let others = modprobe::lines_of_others(root);
         if others.is_empty() {
             return Ok(());
