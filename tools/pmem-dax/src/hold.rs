@@ -39,7 +39,7 @@ pub fn run(bus: &Bus, once: bool, verbose: bool) -> Result<(), Failure> {
             settings: String::new(),
             target: Target::PmemDax,
             boot: false,
-            look: false,
+            by_hand: false,
             strict: is_strict,
             // It may have been moved, by one who took the claim away.
             is_wanted: |bus, namespace| is_lost_now(bus, namespace, &bus.claims()),

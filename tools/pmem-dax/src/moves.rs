@@ -77,8 +77,9 @@ pub struct Move {
     pub target: Target,
     /// Whether it is to be so at boot, too.
     pub boot: bool,
-    /// Whether it is said what it changes for what is on the disk.
-    pub look: bool,
+    /// Whether a user reads what is said: what it changes for what is on the disk, and what ndctl says
+    /// of the namespace then. Not for udev, which waits for it, and which ndctl waits for.
+    pub by_hand: bool,
     /// Whether no other driver is to have it from now on.
     pub strict: bool,
     /// Whether it is to be moved after all, asked when no other caller moves it any more.
@@ -165,7 +166,9 @@ pub fn run(order: &Move) -> Result<(), Failure> {
         let disk = order.find()?.and_then(|now| now.disk);
         order.note(&found, disk.as_ref());
     }
-    order.show_ndctl();
+    if order.by_hand {
+        order.show_ndctl();
+    }
     let owner = order.owner();
     let disk = order.bus.disk(&owner).unwrap_or_default();
     order.done(format!(
@@ -356,7 +359,7 @@ impl Move {
 
     /// Says what the move changes for what is on the disk.
     fn note(&self, found: &Current, disk: Option<&Disk>) {
-        let (true, Some(disk)) = (self.look, disk) else {
+        let (true, Some(disk)) = (self.by_hand, disk) else {
             return;
         };
         self.tell(format_args!("looking what is on {}", disk.name));
