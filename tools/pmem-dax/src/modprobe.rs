@@ -4,6 +4,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::env;
 use std::process::Command;
 
 use crate::key::Identity;
@@ -115,9 +116,13 @@ pub fn lines_of_others(root: &Root) -> Vec<String> {
 ///
 /// The reason, and what to do.
 pub fn load(root: &Root, module: &str) -> Result<(), String> {
-    let output = Command::new("modprobe")
-        .arg(module)
-        .env("LC_ALL", "C")
+    let mut modprobe = Command::new("modprobe");
+    modprobe.arg(module).env("LC_ALL", "C");
+    // Those that udev calls have none.
+    if env::var_os("PATH").is_none() {
+        modprobe.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    }
+    let output = modprobe
         .output()
         .map_err(|error| format!("{module} is not loaded: modprobe: {error}"))?;
     if output.status.success() {
