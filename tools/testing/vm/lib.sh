@@ -107,7 +107,8 @@ need_module() {
 	local file=$TOP/$1 found
 
 	[ -e "$file" ] || die "$1 is not there: run make build KERNEL=$KVER"
-	found=$(grep -aom 1 'vermagic=[^ ]*' "$file" | cut -d= -f2) || true
+	found=$(grep -aom 1 'vermagic=[^ ]*' "$file") || true
+	found=${found#vermagic=}
 	[ "$found" = "$KVER" ] ||
 		die "$1 is for the kernel $found, and this wants the kernel $KVER" \
 		    "run make build KERNEL=$KVER, or run this with KERNEL=$found"
