@@ -30,7 +30,7 @@ pub fn run(bus: &Bus, once: bool, verbose: bool) -> Result<(), Failure> {
     let mut result = Ok(());
     for namespace in lost(bus)? {
         let is_strict = strict::has(bus.root(), &namespace.identity);
-        if once && !is_strict && refused::is_noted(bus, &namespace) {
+        if once && !is_strict && refused::is_noted(bus, &namespace.identity) {
             continue;
         }
         let order = Move {
@@ -46,11 +46,7 @@ pub fn run(bus: &Bus, once: bool, verbose: bool) -> Result<(), Failure> {
             verbose,
             bus: bus.clone(),
         };
-        refused::note(bus, &namespace);
         if let Err(failure) = patiently(|| moves::run(&order)) {
-            if matches!(failure, Failure::Refused(_)) {
-                refused::forget(bus, &namespace.name);
-            }
             tell_kernel(bus, &namespace, &failure);
             result = Err(failure);
         }

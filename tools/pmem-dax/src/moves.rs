@@ -469,6 +469,9 @@ impl Move {
             key = strict::key_of(self.bus.root(), &identity);
             self.set_strict(&identity, None)?;
         }
+        if self.target == Target::PmemDax {
+            refused::note(&self.bus, &identity);
+        }
         if self.bind(&mut device, to) {
             return Ok(true);
         }
