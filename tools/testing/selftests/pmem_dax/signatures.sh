@@ -86,14 +86,19 @@ volumes() {
 	pvs --noheadings -o vg_name 2>/dev/null | tr -d ' '
 }
 
+# volume_group SETTINGS: there is one on a partition of namespace0.0, with a volume, and LVM has these.
+volume_group() {
+	partitions 256MiB
+	lvm_conf "$1"
+	vgcreate -qq pmemvg /dev/pmem0p1
+	lvcreate -qq -an -Zn -Wn -L 128M -n volume pmemvg 2>/dev/null
+}
+
 unseen="pmem0p1: LVM does not see it under pmem_dax: if this host uses it, set devices { types = \[ \"pmem_dax\", 256 \] } in /etc/lvm/lvm.conf$"
 
 test_lvm() {
 	save
-	partitions 256MiB
-	lvm_conf "$NO_UDEV"
-	vgcreate -qq pmemvg /dev/pmem0p1
-	lvcreate -qq -an -Zn -Wn -L 128M -n volume pmemvg 2>/dev/null
+	volume_group "$NO_UDEV"
 	expect pmemvg "$(volumes)" "groups that LVM finds under nd_pmem"
 
 	tool 0 attach namespace0.0
@@ -144,10 +149,7 @@ test_lvm_devices() {
 # A volume with direct access, as its disk has it.
 test_lvm_fsdax() {
 	save
-	partitions 256MiB
-	lvm_conf "$NO_UDEV\n\t$TYPES"
-	vgcreate -qq pmemvg /dev/pmem0p1
-	lvcreate -qq -an -Zn -Wn -L 128M -n volume pmemvg 2>/dev/null
+	volume_group "$NO_UDEV\n\t$TYPES"
 	tool 0 attach namespace0.0:mode=fsdax
 	notes
 	vgchange -qq -ay pmemvg
